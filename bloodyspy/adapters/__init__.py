@@ -1,0 +1,1 @@
+"""One foreign tool a file, named by its role."""

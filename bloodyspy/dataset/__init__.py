@@ -1,0 +1,1 @@
+"""Images come in, are listed, and are divided into parts."""

@@ -1,0 +1,143 @@
+"""Everything that can go wrong, as one tree.
+
+Each error builds its own sentence from its facts and says what to do next::
+
+    BloodySpyError
+    ├── SettingsError            a place or a secret in the environment is missing or wrong
+    ├── ParamsError              params.yaml is missing or says something it must not
+    ├── DataError
+    │   ├── SourceError          an import source is absent, unreachable or not what was promised
+    │   ├── DataMissing          a step needs data/, a manifest or a prepared array that is not there
+    │   └── ValidationFailed     the data failed its expectations
+    ├── ImageError
+    │   ├── UnreadableImage      bytes that are no picture, or a broken one
+    │   └── ImageTooLarge        more pixels than the limit
+    ├── ModelError
+    │   ├── WeightsUnavailable   pretrained weights cannot be had here
+    │   ├── TrainingFailed       a fit ended without a usable network
+    │   ├── ArtefactInvalid      a model directory is incomplete, altered, or of another format version
+    │   ├── PreprocessMismatch   this machine prepares the golden picture differently from training
+    │   └── ExportMismatch       the exported graph disagrees with the network it came from
+    ├── RegistryError            no such version, no champion, a run that the tracking store does not know
+    ├── PromotionError           champion and challenger cannot be compared
+    ├── VersioningError          a DVC command failed
+    ├── ServiceError             the service cannot be built, started or reached
+    └── MonitoringError          observations or a reference cannot be read
+"""
+
+from pathlib import Path
+
+
+class BloodySpyError(Exception):
+    """Root of the tree. The command line prints its sentence and exits with 1."""
+
+
+class SettingsError(BloodySpyError):
+    """A place or a secret in the environment is missing or wrong."""
+
+
+class ParamsError(BloodySpyError):
+    """params.yaml is missing or says something it must not."""
+
+
+class DataError(BloodySpyError):
+    """Something about the images of the data set."""
+
+
+class SourceError(DataError):
+    """An import source is absent, unreachable or not what was promised."""
+
+
+class DataMissing(DataError):
+    """A step needs a file that an earlier step writes."""
+
+    def __init__(self, path: Path, written_by: str) -> None:
+        super().__init__(f"{path} is not there. Run `{written_by}` first.")
+        self.path = path
+
+
+class ValidationFailed(DataError):
+    """The data failed its expectations; the message lists each in words."""
+
+    def __init__(self, failures: list[str], report: Path) -> None:
+        listed = "\n".join(f"  - {failure}" for failure in failures)
+        super().__init__(f"The data failed {len(failures)} expectation(s):\n{listed}\nOpen {report} for the details.")
+        self.failures = failures
+        self.report = report
+
+
+class ImageError(BloodySpyError):
+    """Something about one picture."""
+
+
+class UnreadableImage(ImageError):
+    """Bytes that are no picture, or a broken one."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"This is not a readable picture: {reason}. Send a whole JPEG, PNG, BMP or TIFF file.")
+        self.reason = reason
+
+
+class ImageTooLarge(ImageError):
+    """More pixels than the limit, told by the header before anything is decoded."""
+
+    def __init__(self, width: int, height: int, limit: int) -> None:
+        super().__init__(
+            f"The picture has {width} x {height} = {width * height / 1e6:.1f} megapixels; "
+            f"at most {limit / 1e6:.0f} are taken. Send the cut-out of a single cell."
+        )
+        self.width, self.height, self.limit = width, height, limit
+
+
+class ModelError(BloodySpyError):
+    """Something about a network or an artefact."""
+
+
+class WeightsUnavailable(ModelError):
+    """Pretrained weights cannot be had here."""
+
+
+class TrainingFailed(ModelError):
+    """A fit ended without a usable network."""
+
+
+class ArtefactInvalid(ModelError):
+    """A model directory is incomplete, altered, or of another format version."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(f"{path} is not a usable model: {fault}. Assemble it again with `dvc repro`.")
+        self.path, self.fault = path, fault
+
+
+class PreprocessMismatch(ModelError):
+    """This machine prepares the golden picture differently from training."""
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(
+            f"The golden picture prepares to {found[:12]} here, but the model was trained on {expected[:12]}: "
+            "another version of the image libraries is installed. Install the project's lock and try again."
+        )
+
+
+class ExportMismatch(ModelError):
+    """The exported graph disagrees with the network it came from."""
+
+
+class RegistryError(BloodySpyError):
+    """No such version, no champion, or a run that the tracking store does not know."""
+
+
+class PromotionError(BloodySpyError):
+    """Champion and challenger cannot be compared."""
+
+
+class VersioningError(BloodySpyError):
+    """A DVC command failed."""
+
+
+class ServiceError(BloodySpyError):
+    """The service cannot be built, started or reached."""
+
+
+class MonitoringError(BloodySpyError):
+    """Observations or a reference cannot be read."""

@@ -1,0 +1,1 @@
+"""One road for a picture: bytes, decode, describe and prepare."""

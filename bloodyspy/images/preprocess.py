@@ -1,0 +1,48 @@
+"""Pixels to a network's input. Scaling of values is inside the graph; here only geometry happens."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class InputSpec(BaseModel):
+    """Geometry of a network's input: the largest centred square, resized with Pillow's antialiasing bilinear filter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(ge=32, le=512, description="side of the square, pixels")
+
+
+def to_array(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """Prepare one decoded picture.
+
+    Args:
+        pixels: RGB of shape (height, width, 3), 0 to 255.
+        spec: the geometry, from the artefact when a trained network is to see the result.
+
+    Returns:
+        RGB of shape (size, size, 3), 0 to 255.
+    """
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    square = Image.fromarray(pixels).resize(
+        (spec.size, spec.size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
+    )
+    return np.asarray(square)
+
+
+def golden_picture() -> NDArray[np.uint8]:
+    """A fixed picture of gradients, edges and a ramp of frequencies, RGB of shape (363, 360, 3), for :func:`golden_hash`."""
+    y, x = np.mgrid[0:363, 0:360].astype(np.int64)
+    return np.stack([(x * y // 7) % 256, (x * x // 97 + y) % 256, np.where((x // 9 + y // 5) % 2, 230, 25)], -1).astype(
+        np.uint8
+    )
+
+
+def golden_hash(spec: InputSpec) -> str:
+    """SHA-256 of the prepared golden picture: equal on two machines only where they prepare pictures alike."""
+    return hashlib.sha256(to_array(golden_picture(), spec).tobytes()).hexdigest()

@@ -1,0 +1,91 @@
+"""What can be said of a picture without a network: size, exposure, stain, sharpness. The columns that drift is judged on.
+
+Everything but the size is measured on the centred square resized to one fixed side, because sharpness and noise change
+with resolution, and reference and live pictures must be measured alike.
+"""
+
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bloodyspy.images.preprocess import InputSpec, to_array
+
+MEASURED = InputSpec(size=256)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStatistics:
+    """Statistics of one picture; grey and colour values are on the scale 0 to 255."""
+
+    width: int  # pixels, as sent
+    height: int
+    brightness: float  # mean lightness (CIE L*, scaled to 255)
+    contrast: float  # standard deviation of the lightness
+    darkest: float  # 1st percentile of the lightness
+    lightest: float  # 99th percentile of the lightness
+    red: float  # channel means
+    green: float
+    blue: float
+    green_red: float  # mean CIE a*, 128 is neutral; eosin moves it up
+    blue_yellow: float  # mean CIE b*, 128 is neutral; azure moves it down
+    stain_spread: float  # standard deviation of a* and b* together: how strongly the stain colours
+    saturation: float  # mean HSV saturation
+    background: float  # mean lightness of the four corners (1/16 of the side each)
+    nucleus_share: float  # share of pixels darker than Otsu's threshold, 0 to 1
+    sharpness: float  # log10 of 1 + the variance of the Laplacian
+    noise: float  # estimated standard deviation of the noise (Immerkær 1996)
+    edges: float  # mean magnitude of the Sobel gradient
+
+
+STATISTICS: tuple[str, ...] = tuple(field.name for field in fields(ImageStatistics))
+
+_IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+
+
+def describe(pixels: NDArray[np.uint8]) -> ImageStatistics:
+    """Measure one decoded picture.
+
+    Args:
+        pixels: RGB of shape (height, width, 3), 0 to 255.
+    """
+    height, width = pixels.shape[:2]
+    square = to_array(pixels, MEASURED)
+    lab = cv2.cvtColor(square, cv2.COLOR_RGB2LAB)
+    lab_mean, lab_spread = (moment.ravel() for moment in cv2.meanStdDev(lab))
+    red, green, blue, _ = cv2.mean(square)
+    lightness = np.ascontiguousarray(lab[..., 0])
+    histogram = np.bincount(lightness.ravel(), minlength=256).cumsum()
+    darkest, lightest = np.searchsorted(histogram, np.array([0.01, 0.99]) * lightness.size)
+    corner = MEASURED.size // 16
+    corners = np.concatenate([lightness[y, x].ravel() for y in _ends(corner) for x in _ends(corner)])
+    threshold, _ = cv2.threshold(lightness, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    _, laplacian_spread = cv2.meanStdDev(cv2.Laplacian(lightness, cv2.CV_32F))
+    ripple = cv2.filter2D(lightness, cv2.CV_32F, _IMMERKAER)[1:-1, 1:-1]
+    gradient = cv2.magnitude(cv2.Sobel(lightness, cv2.CV_32F, 1, 0), cv2.Sobel(lightness, cv2.CV_32F, 0, 1))
+    saturation = cv2.mean(cv2.cvtColor(square, cv2.COLOR_RGB2HSV))[1]
+    return ImageStatistics(
+        width=width,
+        height=height,
+        brightness=float(lab_mean[0]),
+        contrast=float(lab_spread[0]),
+        darkest=float(darkest),
+        lightest=float(lightest),
+        red=red,
+        green=green,
+        blue=blue,
+        green_red=float(lab_mean[1]),
+        blue_yellow=float(lab_mean[2]),
+        stain_spread=float(np.hypot(lab_spread[1], lab_spread[2])),
+        saturation=saturation,
+        background=float(corners.mean()),
+        nucleus_share=float(histogram[int(threshold)] / lightness.size),
+        sharpness=float(np.log10(1 + laplacian_spread[0, 0] ** 2)),
+        noise=float(np.sqrt(np.pi / 2) / 6 * cv2.mean(cv2.absdiff(ripple, np.zeros_like(ripple)))[0]),
+        edges=cv2.mean(gradient)[0],
+    )
+
+
+def _ends(length: int) -> tuple[slice, slice]:
+    return slice(0, length), slice(-length, None)

@@ -1,0 +1,1 @@
+"""A model is a directory: assembled once, loaded by one loader."""

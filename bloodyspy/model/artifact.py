@@ -1,0 +1,123 @@
+"""The artefact: a model as a directory that is assembled once and that nothing changes afterwards.
+
+=====================  ===========================================================================
+``spec.json``          :class:`ModelSpec`: what the network is, was trained on, and expects as input
+``network.keras``      the trained network
+``graph.onnx``         the same as an inference graph, uint8 in, probabilities out
+``reference.parquet``  observations of the calibration part: what normal pictures look like
+``metrics.json``       scores with intervals
+``card.md``            the model card
+``digests.json``       SHA-256 of each of the files above
+=====================  ===========================================================================
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bloodyspy.cells import CELL_TYPES
+from bloodyspy.errors import ArtefactInvalid, PreprocessMismatch
+from bloodyspy.images.preprocess import InputSpec, golden_hash
+from bloodyspy.observation import Provenance
+
+FORMAT = 1
+SPEC, NETWORK, GRAPH = "spec.json", "network.keras", "graph.onnx"
+REFERENCE, METRICS, CARD, DIGESTS = "reference.parquet", "metrics.json", "card.md", "digests.json"
+FILES = (SPEC, NETWORK, GRAPH, REFERENCE, METRICS, CARD)
+
+
+class ModelSpec(BaseModel):
+    """The facts of a model that whoever runs it must know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    candidate: str
+    network: str
+    input: InputSpec
+    golden: str
+    """:func:`bloodyspy.images.preprocess.golden_hash` on the machine that trained."""
+    classes: tuple[str, ...] = tuple(CELL_TYPES)
+    run_id: str
+    """MLflow run of the fit."""
+    git_commit: str
+    data_version: str
+    """Digest of the data directory in data.dvc."""
+    manifest_digest: str
+    """SHA-256 of the manifest."""
+    synthetic: bool
+    """Whether it was trained on drawn cells; every number from it then says so."""
+    parameters: int
+    """Trained weights of the network."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """What every observation of this model carries."""
+        return Provenance(run_id=self.run_id, data_version=self.data_version)
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A model directory that was checked on opening."""
+
+    path: Path
+    spec: ModelSpec
+    digest: str
+    """SHA-256 over ``digests.json``: the identity of the whole."""
+
+    @classmethod
+    def open(cls, path: Path) -> "Artefact":
+        """Check a directory file by file and read its spec.
+
+        Raises:
+            ArtefactInvalid: a file is missing or altered, or the format is another one.
+            PreprocessMismatch: pictures are prepared differently here.
+        """
+        listed = read_digests(path)
+        for name in FILES:
+            if name not in listed or not (path / name).is_file():
+                raise ArtefactInvalid(path, f"{name} is missing")
+            if sha256(path / name) != listed[name]:
+                raise ArtefactInvalid(path, f"{name} was altered after assembly")
+        try:
+            spec = ModelSpec.model_validate_json((path / SPEC).read_bytes())
+        except ValidationError as exc:
+            raise ArtefactInvalid(path, f"{SPEC} is of another format ({exc.error_count()} faults)") from exc
+        if spec.classes != tuple(CELL_TYPES):
+            raise ArtefactInvalid(path, "its classes are not the eight cell types in their order")
+        if (found := golden_hash(spec.input)) != spec.golden:
+            raise PreprocessMismatch(spec.golden, found)
+        return cls(path=path, spec=spec, digest=sha256(path / DIGESTS))
+
+
+def seal(path: Path) -> Artefact:
+    """Write ``digests.json`` over a directory that holds every file of :data:`FILES`, and open it."""
+    missing = [name for name in FILES if not (path / name).is_file()]
+    if missing:
+        raise ArtefactInvalid(path, f"{', '.join(missing)} not written")
+    digests = {name: sha256(path / name) for name in FILES}
+    (path / DIGESTS).write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+    return Artefact.open(path)
+
+
+def read_digests(path: Path) -> dict[str, str]:
+    """The digests that a directory claims for its files."""
+    try:
+        listed = json.loads((path / DIGESTS).read_bytes())
+    except FileNotFoundError as exc:
+        raise ArtefactInvalid(path, f"{DIGESTS} is missing") from exc
+    except json.JSONDecodeError as exc:
+        raise ArtefactInvalid(path, f"{DIGESTS} is not JSON") from exc
+    if not isinstance(listed, dict):
+        raise ArtefactInvalid(path, f"{DIGESTS} is not a table of digests")
+    return {str(name): str(digest) for name, digest in listed.items()}
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,55 @@
+"""The one loader and the one road: bytes in, observation out."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bloodyspy.images.decode import MAX_PIXELS, decode
+from bloodyspy.images.preprocess import to_array
+from bloodyspy.images.statistics import describe
+from bloodyspy.model.artifact import GRAPH, Artefact, ModelSpec
+from bloodyspy.model.inference import InferenceGraph
+from bloodyspy.observation import Observation
+
+
+class Classifier:
+    """A model ready to answer. Safe to call from several threads."""
+
+    def __init__(self, artefact: Artefact, threads: int = 1) -> None:
+        self.artefact = artefact
+        self._graph = InferenceGraph(artefact.path / GRAPH, threads)
+
+    @classmethod
+    def load(cls, path: Path, threads: int = 1) -> "Classifier":
+        """Open, check and load a model directory.
+
+        Raises:
+            ArtefactInvalid: incomplete, altered or of another format.
+            PreprocessMismatch: pictures are prepared differently here.
+        """
+        return cls(Artefact.open(path), threads)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The facts of the model."""
+        return self.artefact.spec
+
+    def prepare(self, payload: bytes) -> NDArray[np.uint8]:
+        """The network's input for one picture, shape (size, size, 3)."""
+        return to_array(decode(payload).pixels, self.spec.input)
+
+    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities of prepared pictures: (n, size, size, 3) in, (n, 8) out."""
+        return self._graph(batch)
+
+    def observe(self, payload: bytes, max_pixels: int = MAX_PIXELS) -> Observation:
+        """Walk the whole road with one picture.
+
+        Raises:
+            UnreadableImage, ImageTooLarge: from decoding.
+        """
+        pixels = decode(payload, max_pixels).pixels
+        statistics = describe(pixels)
+        array = to_array(pixels, self.spec.input)
+        return Observation.of(statistics, self.probabilities(array[None])[0], self.spec.provenance)

@@ -1,0 +1,65 @@
+"""One frozen row for one classified picture: the same columns in the reference and in the live log."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.images.statistics import STATISTICS, ImageStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Which fit answered, and which data it was trained on."""
+
+    run_id: str
+    data_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A classified picture: no image bytes, no names."""
+
+    statistics: ImageStatistics
+    probabilities: tuple[float, ...]
+    """One per cell type, in their order; they sum to 1."""
+    provenance: Provenance
+
+    @classmethod
+    def of(cls, statistics: ImageStatistics, probabilities: NDArray[np.float32], provenance: Provenance) -> "Observation":
+        """From the pieces of the road; ``probabilities`` has shape (8,)."""
+        return cls(statistics, tuple(float(p) for p in probabilities), provenance)
+
+    @property
+    def predicted(self) -> CellType:
+        """The most probable cell type."""
+        return CELL_TYPES[int(np.argmax(self.probabilities))]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the predicted type, 0 to 1."""
+        return max(self.probabilities)
+
+    def row(self) -> dict[str, str | int | float]:
+        """Flat values in the order of :data:`COLUMNS`."""
+        return {
+            **asdict(self.statistics),
+            **{f"p_{cell}": p for cell, p in zip(CELL_TYPES, self.probabilities, strict=True)},
+            "predicted": str(self.predicted),
+            "confidence": self.confidence,
+            **asdict(self.provenance),
+        }
+
+
+PROBABILITIES: tuple[str, ...] = tuple(f"p_{cell}" for cell in CELL_TYPES)
+COLUMNS: tuple[str, ...] = (*STATISTICS, *PROBABILITIES, "predicted", "confidence", "run_id", "data_version")
+
+# What the service adds to a row; a reference has none of these.
+LIVE_COLUMNS: tuple[str, ...] = ("time", "request_id", "model_version")
+
+
+def rows(observations: Iterable[Observation]) -> list[dict[str, str | int | float]]:
+    """Rows for a frame."""
+    return [observation.row() for observation in observations]

@@ -1,0 +1,98 @@
+"""Places and secrets, read from the environment as ``BLOODYSPY_*``. Decisions live in params.yaml, facts in the artefact."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bloodyspy.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """Where things are. Relative paths are taken from ``root``, the project's folder."""
+
+    model_config = SettingsConfigDict(env_prefix="BLOODYSPY_", frozen=True, extra="ignore")
+
+    root: Path = Field(default_factory=Path.cwd, description="the project's folder: params.yaml, dvc.yaml, data/")
+    state: Path = Field(default=Path("var"), description="what running leaves behind: checkpoints, reports, logs, stores")
+    mlflow_uri: str | None = Field(default=None, description="MLflow tracking and registry; default sqlite in state")
+    mlflow_artifacts: str | None = Field(default=None, description="artefact root of a new experiment; default in state")
+    experiment: str = "bloodyspy"
+    registered_model: str = "bloodyspy"
+    bentoml_home: Path | None = Field(default=None, description="BentoML's store; default in state")
+    users_file: Path | None = Field(default=None, description="users of the service and their password hashes")
+    observations: Path | None = Field(default=None, description="folder of observation logs; default in state")
+    weights: Path | None = Field(default=None, description="folder of pretrained weight files, for machines offline")
+    threads: int = Field(default=1, ge=1, le=256, description="threads of one inference session")
+
+    def model_post_init(self, _context: Any) -> None:
+        """Make every place absolute, so that no later change of directory moves it."""
+        root = self.root.expanduser().resolve()
+        places: dict[str, Path] = {"root": root, "state": root / self.state}
+        for name, default in (("bentoml_home", "bentoml"), ("observations", "observations")):
+            places[name] = root / (getattr(self, name) or places["state"] / default)
+        for name in ("users_file", "weights"):
+            if getattr(self, name) is not None:
+                places[name] = root / getattr(self, name).expanduser()
+        for name, place in places.items():
+            object.__setattr__(self, name, place)
+        if self.mlflow_uri is None:
+            object.__setattr__(self, "mlflow_uri", f"sqlite:///{self.state / 'mlflow.db'}")
+        if self.mlflow_artifacts is None:
+            object.__setattr__(self, "mlflow_artifacts", (self.state / "mlartifacts").as_uri())
+
+    @property
+    def data(self) -> Path:
+        """The data set that data.dvc tracks."""
+        return self.root / "data"
+
+    @property
+    def build(self) -> Path:
+        """Outputs of the DVC stages."""
+        return self.root / "build"
+
+    @property
+    def manifest(self) -> Path:
+        """The manifest that ``validate`` writes."""
+        return self.build / "manifest.parquet"
+
+    def prepared(self, input_name: str) -> Path:
+        """Folder of the arrays that ``prepare`` writes for one input."""
+        return self.build / "prepared" / input_name
+
+    def fit(self, candidate: str) -> Path:
+        """What ``train`` leaves: network, learning curve, run id."""
+        return self.build / "fits" / candidate
+
+    def artefact(self, candidate: str) -> Path:
+        """What ``evaluate`` assembles: the model as a directory."""
+        return self.build / "models" / candidate
+
+    @property
+    def comparison(self) -> Path:
+        """What ``compare`` writes."""
+        return self.build / "comparison.json"
+
+    @property
+    def release(self) -> Path:
+        """The file that tells the service which model version to serve; replaced atomically."""
+        return self.state / "release.json"
+
+    @property
+    def drift_history(self) -> Path:
+        """Folder of drift checks, one sub-folder a window."""
+        return self.state / "drift"
+
+
+def load_settings() -> Settings:
+    """Settings of this process.
+
+    Raises:
+        SettingsError: a variable has a value that its place cannot have; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as exc:
+        faults = "; ".join(f"BLOODYSPY_{str(e['loc'][0]).upper()}: {e['msg']}" for e in exc.errors())
+        raise SettingsError(f"The environment is wrong: {faults}.") from exc

@@ -1,0 +1,1 @@
+"""Judging live traffic against the champion's own reference."""

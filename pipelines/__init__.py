@@ -1,0 +1,1 @@
+"""Prefect flows: when to run, what to do next, whom to tell."""
