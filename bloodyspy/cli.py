@@ -1,0 +1,190 @@
+"""``bloodyspy VERB``: the DVC stages, and what a person runs.
+
+Commands import what they need inside their bodies, so that ``bloodyspy --help`` answers at once.
+"""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from bloodyspy.errors import BloodySpyError
+from bloodyspy.params import Params, load_params
+from bloodyspy.settings import Settings, load_settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keeps a blood-cell image classifier good.")
+data_app = typer.Typer(no_args_is_help=True, help="Images in, and what is held.")
+users_app = typer.Typer(no_args_is_help=True, help="Users of the service.")
+app.add_typer(data_app, name="data")
+app.add_typer(users_app, name="users")
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def main() -> None:
+    """Entry point: errors of ours are one sentence and exit code 1, never a traceback."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        handlers=[RichHandler(console=errors, show_path=False, show_level=False, log_time_format="%H:%M:%S")],
+    )
+    try:
+        app()
+    except BloodySpyError as exc:
+        errors.print(f"[bold red]error[/]: {exc}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _context() -> tuple[Settings, Params]:
+    settings = load_settings()
+    return settings, load_params(settings.root / "params.yaml")
+
+
+@data_app.command("import")
+def data_import(
+    source: Annotated[str, typer.Argument(help="a folder per class, a zip of one, its http(s) URL, `synthetic` or `pbc`")],
+    checksum: Annotated[str | None, typer.Option(help="SHA-256 of the archive; required for a URL")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="start from nothing instead of adding")] = False,
+) -> None:
+    """Bring images into data/, all or nothing; what is not taken is listed with its reason."""
+    from bloodyspy.dataset.importing import import_images
+
+    settings, params = _context()
+    report = import_images(source, settings, params, checksum=checksum, replace=replace)
+    table = Table(title=report.title, title_justify="left")
+    for heading in report.headings:
+        table.add_column(heading, justify="left" if heading == report.headings[0] else "right")
+    for row in report.rows():
+        table.add_row(*row)
+    console.print(table)
+    if report.quarantined:
+        console.print(f"{report.quarantined} files were not taken: each is in {settings.data / 'quarantine.csv'}.")
+    console.print("Version it with `dvc add data`, or let `make lifecycle` do so.")
+
+
+@app.command()
+def validate() -> None:
+    """List every image with its facts and its part, and check the list (DVC stage)."""
+    from bloodyspy.adapters import expectations
+    from bloodyspy.dataset.validation import validate as validate_data
+
+    settings, params = _context()
+    report = validate_data(settings, params, expectations.check)
+    console.print(report.summary)
+
+
+@app.command()
+def prepare(input_name: Annotated[str, typer.Argument(metavar="INPUT", help="a name under `inputs`")]) -> None:
+    """Decode every picture once for one network input (DVC stage)."""
+    from bloodyspy.dataset.preparation import prepare as prepare_pictures
+
+    settings, params = _context()
+    console.print(f"Prepared {prepare_pictures(settings, params, input_name)}")
+
+
+@app.command()
+def train(candidate: Annotated[str, typer.Argument(help="a name under `candidates`")]) -> None:
+    """Fit one candidate as one MLflow run; goes on where a killed fit stopped (DVC stage)."""
+    from bloodyspy.adapters.tracking import recording
+    from bloodyspy.model.training import fit
+
+    settings, params = _context()
+    with recording(candidate, settings, params) as recorder:
+        fit(candidate, settings, params, recorder)
+
+
+@app.command()
+def evaluate(candidate: Annotated[str, typer.Argument(help="a name under `candidates`")]) -> None:
+    """Measure one fit on held-out pictures and assemble the model directory (DVC stage)."""
+    from bloodyspy.adapters.evaluation_log import log_evaluation
+    from bloodyspy.model.assembly import assemble
+
+    settings, params = _context()
+    log_evaluation(assemble(candidate, settings, params), settings, params)
+
+
+@app.command()
+def compare() -> None:
+    """Rank the candidates on the validation part (DVC stage)."""
+    from bloodyspy.evaluation.comparison import compare as compare_candidates
+
+    settings, params = _context()
+    comparison = compare_candidates(settings, params)
+    table = Table(title=f"Candidates, best first by {params.promotion.metric} on the validation part")
+    for heading in comparison.headings:
+        table.add_column(heading)
+    for row in comparison.table():
+        table.add_row(*row)
+    console.print(table)
+
+
+@app.command()
+def promote() -> None:
+    """Register the best candidate, weigh it against the champion, and release it if it is better."""
+    from pipelines.promote import promote as promote_best
+
+    console.print(promote_best().summary)
+
+
+@app.command()
+def lifecycle(
+    source: Annotated[str | None, typer.Option("--data", help="import these images first")] = None,
+) -> None:
+    """Run everything: import, validate, version, train, compare, promote, serve, watch."""
+    from pipelines.lifecycle import lifecycle as run_lifecycle
+    from pipelines.lifecycle import tables
+
+    for table in tables(run_lifecycle(source)):
+        console.print(table)
+
+
+@app.command("drift")
+def check_drift() -> None:
+    """Judge the newest window of observations against the champion's reference."""
+    from pipelines.check_drift import check_drift as check
+
+    outcome = check()
+    console.print(outcome.verdict.sentence)
+    console.print(f"Report: {outcome.folder}")
+
+
+@users_app.command("add")
+def users_add(
+    name: str,
+    replace: Annotated[bool, typer.Option("--replace", help="set a new password for a user who is there")] = False,
+) -> None:
+    """Add a user of the service; the password is asked for, or read from standard input when that is a pipe."""
+    from bloodyspy.errors import SettingsError
+    from bloodyspy.serving.authentication import add_user
+
+    settings = load_settings()
+    if settings.users_file is None:
+        raise SettingsError("BLOODYSPY_USERS_FILE is not set. Set it to the file that shall hold the users.")
+    if sys.stdin.isatty():
+        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    add_user(settings.users_file, name, password, replace=replace)
+    console.print(f"{name} may use the service; kept in {settings.users_file}.")
+
+
+@data_app.command("status")
+def data_status() -> None:
+    """What data/ holds: version, images per class, where they came from."""
+    from bloodyspy.dataset.version import data_version, read_dataset
+
+    settings = load_settings()
+    info = read_dataset(settings.data)
+    kind = "synthetic (drawn, not photographed)" if info.synthetic else "photographs"
+    console.print(f"data/ holds {kind}; version {data_version(settings.root)}.")
+    for source in info.sources:
+        console.print(f"  {source.name}: {source.taken} taken, {source.quarantined} quarantined")
+
+
+if __name__ == "__main__":
+    main()
