@@ -1,0 +1,147 @@
+"""Scores of a classifier on one part of the data set, with intervals."""
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.evaluation.intervals import Estimate, percentile, resampled_confusions, wilson
+
+ECE_BINS = 15
+CLASSES = len(CELL_TYPES)
+
+
+class Metrics(BaseModel):
+    """What :func:`score` found."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n: int = Field(ge=1)
+    """Images scored."""
+    accuracy: Estimate
+    """Wilson interval."""
+    balanced_accuracy: Estimate
+    """Mean sensitivity of the classes that occur; bootstrap percentile interval."""
+    macro_f1: Estimate
+    """Mean F1 of the classes that occur or were predicted; bootstrap percentile interval."""
+    sensitivity: dict[CellType, Estimate]
+    """Wilson intervals; a cell type without an image has none and is left out."""
+    support: dict[CellType, int]
+    """Images of each of the eight types."""
+    ece: float = Field(ge=0, le=1)
+    """Expected calibration error, see :func:`expected_calibration_error`."""
+    log_loss: float = Field(ge=0)
+    """Mean negative natural logarithm of the true type's probability."""
+    confusion: tuple[tuple[int, ...], ...]
+    """8 x 8 counts: rows are the actual types, columns the predicted, in the order of the cell types."""
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        if len(self.confusion) != CLASSES or any(len(row) != CLASSES for row in self.confusion):
+            raise ValueError("the confusion matrix is not 8 x 8")
+        return self
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Every value that has an interval, by a flat name; a class's sensitivity is ``sensitivity_<cell type>``."""
+        return {
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+            **{f"sensitivity_{cell}": estimate for cell, estimate in self.sensitivity.items()},
+        }
+
+    def flat(self) -> dict[str, float]:
+        """Flat numbers for MLflow and ``dvc metrics``: ``x``, ``x_low`` and ``x_high`` for each estimate."""
+        numbers: dict[str, float] = {"n": self.n, "ece": self.ece, "log_loss": self.log_loss}
+        for name, estimate in self.estimates().items():
+            numbers |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        return numbers
+
+
+class Scores(BaseModel):
+    """``metrics.json`` of an artefact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    validation: Metrics
+    """The part that candidates are chosen on."""
+    test: Metrics
+    """The sealed part."""
+    test_digest: str
+    """SHA-256 over the digests of the sealed images: two models were scored on the same ones only where it is equal."""
+
+    def flat(self) -> dict[str, float]:
+        """Flat numbers of both parts, prefixed ``validation_`` and ``test_``."""
+        return {
+            f"{part}_{name}": number
+            for part, metrics in (("validation", self.validation), ("test", self.test))
+            for name, number in metrics.flat().items()
+        }
+
+
+def score(labels: NDArray[np.integer], probabilities: NDArray[np.floating], seed: int = 0) -> Metrics:
+    """Score probabilities against the truth.
+
+    Args:
+        labels: index of the true cell type, shape (n,), 0 to 7; n at least 1.
+        probabilities: shape (n, 8), rows sum to 1; the first of equal maxima is the prediction.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the shapes do not fit, or there is nothing to score.
+    """
+    n = len(labels)
+    if not n or probabilities.shape != (n, CLASSES):
+        raise ValueError(f"{n} labels and probabilities of shape {probabilities.shape} cannot be scored")
+    probabilities = probabilities.astype(np.float64)
+    predicted = probabilities.argmax(axis=1)
+    confusion = np.bincount(labels * CLASSES + predicted, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+    hits, support = confusion.diagonal(), confusion.sum(axis=1)
+    resampled = resampled_confusions(confusion, seed)
+    true_probability = probabilities[np.arange(n), labels]
+    return Metrics(
+        n=n,
+        accuracy=wilson(int(hits.sum()), n),
+        balanced_accuracy=percentile(float(balanced_accuracy(confusion)), balanced_accuracy(resampled)),
+        macro_f1=percentile(float(macro_f1(confusion)), macro_f1(resampled)),
+        sensitivity={
+            cell: wilson(int(hits[cell.index]), int(support[cell.index])) for cell in CELL_TYPES if support[cell.index]
+        },
+        support={cell: int(support[cell.index]) for cell in CELL_TYPES},
+        ece=expected_calibration_error(predicted == labels, probabilities.max(axis=1)),
+        log_loss=float(-np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1.0)).mean()),
+        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+    )
+
+
+def balanced_accuracy(confusion: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Mean sensitivity of the classes that occur; ``confusion`` (..., 8, 8), answer (...)."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return _mean_of_defined(hits, confusion.sum(axis=-1))
+
+
+def macro_f1(confusion: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Mean F1 of the classes that occur or were predicted; ``confusion`` (..., 8, 8), answer (...)."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return _mean_of_defined(2 * hits, confusion.sum(axis=-1) + confusion.sum(axis=-2))
+
+
+def expected_calibration_error(correct: NDArray[np.bool_], confidence: NDArray[np.float64]) -> float:
+    """Mean distance of confidence and accuracy over 15 bins of equal width, weighted by images (Guo et al. 2017).
+
+    Args:
+        correct: whether each prediction was right, shape (n,).
+        confidence: probability of the predicted type, shape (n,), 0 to 1.
+    """
+    # bins are open on the left, as in the paper: a confidence of exactly 1 belongs to the last
+    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=ECE_BINS)
+    return float(min(np.abs(gaps).sum() / len(confidence), 1.0))
+
+
+def _mean_of_defined(numerator: NDArray[np.integer], denominator: NDArray[np.integer]) -> NDArray[np.float64]:
+    defined = denominator > 0
+    ratio = np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=defined)
+    return np.asarray(ratio.sum(axis=-1) / defined.sum(axis=-1), dtype=np.float64)

@@ -1,0 +1,106 @@
+"""Scores against scikit-learn, and what they say at the borders."""
+
+import time
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss
+
+from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.evaluation.metrics import Metrics, Scores, expected_calibration_error, score
+
+
+def answers(n: int, seed: int = 0, sharpness: float = 4.0) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Labels and probabilities of a fair classifier, uneven classes."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(8, n, p=np.array([1, 2, 1, 2, 1, 1, 3, 2]) / 13)
+    logits = rng.normal(size=(n, 8)) * 2
+    logits[np.arange(n), labels] += sharpness
+    odds = np.exp(logits)
+    return labels, (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_points_agree_with_scikit_learn(seed: int) -> None:
+    labels, probabilities = answers(300, seed)
+    predicted = probabilities.argmax(axis=1)
+    metrics = score(labels, probabilities)
+    assert metrics.accuracy.value == pytest.approx(np.mean(predicted == labels))
+    assert metrics.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert metrics.macro_f1.value == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert metrics.log_loss == pytest.approx(log_loss(labels, probabilities, labels=range(8)), rel=1e-4)
+    np.testing.assert_array_equal(metrics.confusion, confusion_matrix(labels, predicted, labels=range(8)))
+
+
+def test_intervals_hold_their_values_and_shrink_with_more_images() -> None:
+    few, many = (score(*answers(n)) for n in (200, 5000))
+    for metrics in (few, many):
+        for name, estimate in metrics.estimates().items():
+            assert estimate.low <= estimate.value <= estimate.high, name
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        narrow, wide = many.estimates()[name], few.estimates()[name]
+        assert narrow.high - narrow.low < (wide.high - wide.low) / 2
+
+
+def test_bootstrap_interval_of_balanced_accuracy_covers_the_truth() -> None:
+    # The population is the classifier itself; 95 % intervals of 200 samples of 400 images should hold its true value.
+    truth = score(*answers(400_000, seed=99)).balanced_accuracy.value
+    covered = sum(
+        estimate.low <= truth <= estimate.high
+        for estimate in (score(*answers(400, seed=1000 + i)).balanced_accuracy for i in range(200))
+    )
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_a_type_without_an_image_is_left_out() -> None:
+    labels, probabilities = answers(400)
+    kept = labels != CellType.IG.index
+    metrics = score(labels[kept], probabilities[kept])
+    assert CellType.IG not in metrics.sensitivity and metrics.support[CellType.IG] == 0
+    assert "sensitivity_ig" not in metrics.flat()
+    assert metrics.balanced_accuracy.value == pytest.approx(np.mean([e.value for e in metrics.sensitivity.values()]))
+
+
+def test_calibration_error_of_a_worked_example() -> None:
+    # Two bins in use: 4 answers at 0.9 with 2 right, 1 answer at 0.3 that is wrong: (4 * 0.4 + 1 * 0.3) / 5
+    correct = np.array([True, True, False, False, False])
+    confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.3])
+    assert expected_calibration_error(correct, confidence) == pytest.approx(0.38)
+    assert expected_calibration_error(np.ones(3, dtype=bool), np.ones(3)) == 0
+
+
+def test_perfect_and_useless_answers() -> None:
+    labels = np.arange(80) % 8
+    perfect = score(labels, np.eye(8)[labels])
+    assert perfect.macro_f1.value == perfect.macro_f1.low == 1 and perfect.accuracy.low < 1
+    assert perfect.ece == 0 and perfect.log_loss == 0
+    useless = score(labels, np.full((80, 8), 1 / 8))
+    assert useless.accuracy.value == useless.balanced_accuracy.value == 1 / 8
+    assert np.isfinite(score(labels, np.eye(8)[(labels + 1) % 8]).log_loss)
+
+
+def test_json_round_trip_and_flat_names() -> None:
+    metrics = score(*answers(100))
+    assert Metrics.model_validate_json(metrics.model_dump_json()) == metrics
+    scores = Scores(validation=metrics, test=metrics, test_digest="0" * 64)
+    assert Scores.model_validate_json(scores.model_dump_json()) == scores
+    flat = scores.flat()
+    for cell in CELL_TYPES:
+        assert flat[f"test_sensitivity_{cell}_low"] <= flat[f"test_sensitivity_{cell}"]
+    assert {"validation_accuracy", "test_macro_f1_high", "test_ece", "test_n"} <= set(flat)
+
+
+def test_what_cannot_be_scored_is_refused() -> None:
+    labels, probabilities = answers(10)
+    with pytest.raises(ValueError, match="cannot be scored"):
+        score(labels[:9], probabilities)
+    with pytest.raises(ValueError, match="cannot be scored"):
+        score(labels[:0], probabilities[:0])
+
+
+def test_scoring_2500_images_takes_no_time() -> None:
+    labels, probabilities = answers(2500)
+    start = time.process_time()
+    score(labels, probabilities)
+    assert time.process_time() - start < 1.0
