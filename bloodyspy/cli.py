@@ -123,36 +123,6 @@ def compare() -> None:
     console.print(table)
 
 
-@app.command()
-def promote() -> None:
-    """Register the best candidate, weigh it against the champion, and release it if it is better."""
-    from pipelines.promote import promote as promote_best
-
-    console.print(promote_best().summary)
-
-
-@app.command()
-def lifecycle(
-    source: Annotated[str | None, typer.Option("--data", help="import these images first")] = None,
-) -> None:
-    """Run everything: import, validate, version, train, compare, promote, serve, watch."""
-    from pipelines.lifecycle import lifecycle as run_lifecycle
-    from pipelines.lifecycle import tables
-
-    for table in tables(run_lifecycle(source)):
-        console.print(table)
-
-
-@app.command("drift")
-def check_drift() -> None:
-    """Judge the newest window of observations against the champion's reference."""
-    from pipelines.check_drift import check_drift as check
-
-    outcome = check()
-    console.print(outcome.verdict.sentence)
-    console.print(f"Report: {outcome.folder}")
-
-
 @users_app.command("add")
 def users_add(
     name: str,

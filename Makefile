@@ -1,0 +1,53 @@
+# Two commands: `make lifecycle` runs the whole loop, `make test` proves it. Both make the environment where it is missing.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Commands of the environment call each other by name (dvc calls bloodyspy).
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install lifecycle test check bench lock clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+
+install: $(READY) ## make the virtual environment from the lock
+
+# uv installs the lock in seconds; its own wheel is checked against the same lock. Without --compile-bytecode every
+# first import would be slow. The .pth line switches the tools' telemetry off in every command of the environment.
+$(READY): requirements.lock pyproject.toml bloodyspy/telemetry.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+	  || { echo "Python 3.11 or 3.12 is needed, $(PYTHON) is another; set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@sed -n '/^uv==/,/^[^ ]/{/^uv==/p;/^ /p}' requirements.lock > $(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c 'import sysconfig, pathlib; \
+	  pathlib.Path(sysconfig.get_path("purelib"), "zz_bloodyspy_telemetry.pth").write_text("import bloodyspy.telemetry\n")'
+	@touch $@
+
+lifecycle: $(READY) ## import, validate, version, train, compare, promote, serve, watch (DATA=PATH imports a folder first)
+	$(BIN)/python -m pipelines lifecycle $(if $(DATA),--data "$(DATA)")
+
+test: $(READY) ## run every test
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, types, layers, locks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## measure what the performance claims rest on
+	$(BIN)/python -m benchmarks
+
+lock: ## compile both locks anew from pyproject.toml (needs uv)
+	$(BIN)/uv pip compile pyproject.toml --extra platform --extra dev $(LOCKING) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml $(LOCKING) -c requirements.lock -o requirements-serving.lock
+LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+clean: ## remove outputs and run-time state, not data/ and not the environment
+	rm -rf build var
