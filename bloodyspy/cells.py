@@ -60,4 +60,4 @@ def cell_type_of_folder(folder_name: str) -> CellType | None:
     if word in ("immature granulocyte", "immature granulocytes", "igs"):
         return CellType.IG
     singular = word.removesuffix("s")
-    return CellType(singular) if singular in CellType else None
+    return CellType(singular) if singular in CELL_TYPES else None
