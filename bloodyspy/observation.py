@@ -28,7 +28,9 @@ class Observation:
     provenance: Provenance
 
     @classmethod
-    def of(cls, statistics: ImageStatistics, probabilities: NDArray[np.float32], provenance: Provenance) -> "Observation":
+    def of(
+        cls, statistics: ImageStatistics, probabilities: NDArray[np.float32], provenance: Provenance
+    ) -> "Observation":
         """From the pieces of the road; ``probabilities`` has shape (8,)."""
         return cls(statistics, tuple(float(p) for p in probabilities), provenance)
 

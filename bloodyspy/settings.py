@@ -15,9 +15,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BLOODYSPY_", frozen=True, extra="ignore")
 
     root: Path = Field(default_factory=Path.cwd, description="the project's folder: params.yaml, dvc.yaml, data/")
-    state: Path = Field(default=Path("var"), description="what running leaves behind: checkpoints, reports, logs, stores")
+    state: Path = Field(
+        default=Path("var"), description="what running leaves behind: checkpoints, reports, logs, stores"
+    )
     mlflow_uri: str | None = Field(default=None, description="MLflow tracking and registry; default sqlite in state")
-    mlflow_artifacts: str | None = Field(default=None, description="artefact root of a new experiment; default in state")
+    mlflow_artifacts: str | None = Field(
+        default=None, description="artefact root of a new experiment; default in state"
+    )
     experiment: str = "bloodyspy"
     registered_model: str = "bloodyspy"
     bentoml_home: Path | None = Field(default=None, description="BentoML's store; default in state")

@@ -19,7 +19,14 @@ from bloodyspy.settings import Settings, load_settings  # noqa: E402
 @pytest.fixture(scope="session", autouse=True)
 def _homes(tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("homes")
-    for name in ("KERAS_HOME", "MPLCONFIGDIR", "PREFECT_HOME", "BENTOML_HOME", "DVC_SITE_CACHE_DIR", "DVC_GLOBAL_CONFIG_DIR"):
+    for name in (
+        "KERAS_HOME",
+        "MPLCONFIGDIR",
+        "PREFECT_HOME",
+        "BENTOML_HOME",
+        "DVC_SITE_CACHE_DIR",
+        "DVC_GLOBAL_CONFIG_DIR",
+    ):
         os.environ[name] = str(home / name.lower())
 
 

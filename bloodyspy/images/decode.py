@@ -2,7 +2,6 @@
 
 import io
 import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 
@@ -46,25 +45,20 @@ def decode(payload: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     if not payload:
         raise UnreadableImage("the file is empty")
-    with warnings.catch_warnings():
-        # What Pillow only warns about (odd EXIF, odd TIFF tags) says nothing about the pixels.
-        warnings.simplefilter("ignore")
-        try:
-            image = Image.open(io.BytesIO(payload), formats=FORMATS)
-        except UnidentifiedImageError as exc:
-            raise UnreadableImage("it is not a JPEG, PNG, BMP or TIFF") from exc
-        except _BROKEN as exc:
-            raise UnreadableImage(f"its header is broken ({exc})") from exc
-        width, height = image.size
-        if width * height > max_pixels:
-            raise ImageTooLarge(width, height, max_pixels)
-        try:
-            image_format = str(image.format)
-            # copy() of an already right image would cost as much as the decode
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.asarray(_to_rgb(upright))
-        except _BROKEN as exc:
-            raise UnreadableImage(f"it is truncated or broken ({exc})") from exc
+    try:
+        image = Image.open(io.BytesIO(payload), formats=FORMATS)
+    except UnidentifiedImageError as exc:
+        raise UnreadableImage("it is not a JPEG, PNG, BMP or TIFF") from exc
+    except _BROKEN as exc:
+        raise UnreadableImage(f"its header is broken ({exc})") from exc
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageTooLarge(width, height, max_pixels)
+    try:
+        image_format = str(image.format)
+        pixels = np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except _BROKEN as exc:
+        raise UnreadableImage(f"it is truncated or broken ({exc})") from exc
     return Picture(pixels=pixels, format=image_format)
 
 

@@ -1,0 +1,98 @@
+"""Layers, import weight, the single road for a picture."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [
+    path for package in ("bloodyspy", "monitoring", "pipelines") for path in sorted((ROOT / package).rglob("*.py"))
+]
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules in a fresh interpreter after the statement."""
+    code = f"import sys; {statement}; print(' '.join(sorted({{m.partition('.')[0] for m in sys.modules}})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=120
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_layers_hold() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "mlflow",
+    "dvc",
+    "great_expectations",
+    "evidently",
+    "prefect",
+    "bentoml",
+    "pandas",
+    "sklearn",
+}
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    assert not modules_after("import bloodyspy.cli") & (HEAVY | {"cv2", "PIL", "onnxruntime", "numpy"})
+
+
+def test_help_answers_in_under_a_second() -> None:
+    command = [Path(sys.executable).with_name("bloodyspy"), "--help"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    durations = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        durations.append(time.perf_counter() - started)
+    assert min(durations) < 1
+
+
+def test_the_service_imports_no_tool_of_the_platform() -> None:
+    assert not modules_after("import bloodyspy.serving.service") & (HEAVY - {"bentoml"})
+
+
+def test_the_classifier_needs_no_tensorflow() -> None:
+    assert not modules_after("import bloodyspy.model.classifier") & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("pattern", "home"),
+    [
+        (r"\bImage\.open\(|cv2\.imdecode|imread\(", {"images/decode.py"}),
+        (r"\.resize\(|cv2\.resize", {"images/preprocess.py"}),
+        (r"\bopen_memmap\(", {"dataset/preparation.py"}),
+        (r"\bInferenceSession\(", {"model/inference.py"}),
+    ],
+)
+def test_one_place_for_each_step_of_the_road(pattern: str, home: set[str]) -> None:
+    # Drawing cells and distorting them is not the road: those two make pictures, the road reads them.
+    makers = {"images/synthetic.py", "images/corruption.py", "evaluation/figures.py"}
+    found = {
+        str(path.relative_to(ROOT / "bloodyspy"))
+        if path.is_relative_to(ROOT / "bloodyspy")
+        else str(path.relative_to(ROOT))
+        for path in SOURCES
+        if re.search(pattern, path.read_text(encoding="utf-8"))
+    }
+    assert found - makers == home
+
+
+def test_no_file_of_the_library_prints() -> None:
+    speaking = [path for path in SOURCES if re.search(r"^\s*print\(", path.read_text(encoding="utf-8"), re.MULTILINE)]
+    assert not speaking

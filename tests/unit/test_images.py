@@ -1,0 +1,130 @@
+"""Decoding, preparing and measuring a picture."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from bloodyspy.errors import ImageError, ImageTooLarge, UnreadableImage
+from bloodyspy.images.decode import decode
+from bloodyspy.images.preprocess import InputSpec, golden_hash, golden_picture, to_array
+from bloodyspy.images.statistics import STATISTICS, describe
+
+
+def encoded(pixels: NDArray[np.uint8], image_format: str, mode: str = "RGB", **options: object) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(stream, image_format, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "BMP", "TIFF"])
+def test_lossless_formats_decode_to_the_same_pixels(image_format: str) -> None:
+    picture = decode(encoded(golden_picture(), image_format))
+    assert picture.format == image_format
+    np.testing.assert_array_equal(picture.pixels, golden_picture())
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "CMYK", "1", "I;16", "YCbCr"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    grey = np.tile(np.arange(0, 256, dtype=np.uint8), (64, 1))
+    if mode == "I;16":
+        stream = io.BytesIO()
+        Image.fromarray(grey.astype(np.uint16) * 257).save(stream, "PNG")
+        payload = stream.getvalue()
+    else:
+        payload = encoded(np.stack([grey] * 3, -1), "TIFF", mode)
+    pixels = decode(payload).pixels
+    assert pixels.shape == (64, 256, 3)
+    assert pixels.dtype == np.uint8
+    assert abs(float(pixels.mean()) - 127.5) < 3
+
+
+def test_transparency_is_white() -> None:
+    stream = io.BytesIO()
+    Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(stream, "PNG")
+    assert decode(stream.getvalue()).pixels.min() == 255
+
+
+def test_exif_orientation_is_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned a quarter
+    assert decode(encoded(golden_picture(), "JPEG", exif=exif)).pixels.shape == (360, 363, 3)
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b"", "empty"),
+        (b"hello, this is a text file", "not a JPEG"),
+        (encoded(golden_picture(), "GIF"), "not a JPEG"),
+        (encoded(golden_picture(), "JPEG")[:4000], "truncated"),
+        (encoded(golden_picture(), "PNG")[:2000], "truncated"),
+    ],
+)
+def test_bad_bytes_are_named(payload: bytes, said: str) -> None:
+    with pytest.raises(UnreadableImage, match=said):
+        decode(payload)
+
+
+def test_too_many_pixels_are_refused_by_the_header() -> None:
+    bomb = encoded(np.zeros((6000, 9000, 3), np.uint8), "PNG")
+    with pytest.raises(ImageTooLarge, match=r"54\.0 megapixels"):
+        decode(bomb)
+
+
+# Pillow warns of odd EXIF and TIFF tags, which say nothing about the pixels.
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_mutated_pictures_decode_or_say_why(data: st.DataObject) -> None:
+    image_format = data.draw(st.sampled_from(["JPEG", "PNG", "BMP", "TIFF"]))
+    payload = bytearray(encoded(golden_picture()[:48, :48], image_format))
+    for _ in range(data.draw(st.integers(1, 8))):
+        payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        pixels = decode(bytes(payload)).pixels
+    except ImageError:
+        return
+    assert pixels.ndim == 3
+    assert pixels.shape[2] == 3
+
+
+def test_preparing_keeps_the_centre_square() -> None:
+    wide = np.zeros((100, 300, 3), np.uint8)
+    wide[:, 100:200] = 200
+    array = to_array(wide, InputSpec(size=64))
+    assert (array[:, 1:-1] == 200).all()
+    assert array.min() > 100  # at the seam the filter may see a neighbour's half
+
+
+def test_the_golden_hash_is_the_one_of_the_lock() -> None:
+    # Changes only where Pillow's resize does; then every artefact must be made anew.
+    assert golden_hash(InputSpec(size=96)) == "e6144ddc1b4184489696ad98596604f5b4719676b644ef690e506492ebe70737"
+
+
+def test_statistics_tell_what_changed() -> None:
+    cell = np.full((360, 360, 3), (235, 220, 215), np.uint8)
+    y, x = np.mgrid[:360, :360]
+    cell[(y - 180) ** 2 + (x - 180) ** 2 < 80**2] = (120, 60, 150)
+    before = describe(cell)
+    darker = describe((cell * 0.8).astype(np.uint8))
+    noisy = describe(np.clip(cell + np.random.default_rng(0).normal(0, 8, cell.shape), 0, 255).astype(np.uint8))
+    assert before.nucleus_share == pytest.approx(np.pi * 80**2 / 360**2, rel=0.05)
+    assert darker.brightness < before.brightness
+    assert noisy.noise > before.noise + 1
+    assert before.background > 200
+    assert len(STATISTICS) == 18
+
+
+def test_statistics_do_not_depend_on_the_size_of_the_file(real_data: Path) -> None:
+    path = sorted((real_data / "pbc" / "neutrophil").glob("[!.]*.jpg"))[0]
+    pixels = decode(path.read_bytes()).pixels
+    double = np.asarray(Image.fromarray(pixels).resize((720, 726), Image.Resampling.BICUBIC))
+    one, two = describe(pixels), describe(double)
+    assert one.brightness == pytest.approx(two.brightness, abs=1)
+    assert one.sharpness == pytest.approx(two.sharpness, rel=0.1)
