@@ -1,0 +1,1 @@
+"""What performance claims rest on: alternatives side by side in one run, as ratios."""
