@@ -1,0 +1,53 @@
+"""One whole drift check: what the flow, the command line and the lifecycle call."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from bloodyspy.model.artifact import Artefact
+from bloodyspy.params import Monitoring, Params
+from bloodyspy.settings import Settings
+from monitoring.drift import judge
+from monitoring.history import VERDICT, Check, check_name, read_check
+from monitoring.window import Window, gather, read_reference
+
+
+def check_drift(artefact: Artefact, s: Settings, p: Params, observations: Path | None = None) -> Check:
+    """Judge the newest observations of a model against its own reference, and keep what was found.
+
+    A window that was judged before, by the same rule, is not judged again: its check is returned.
+
+    Args:
+        artefact: the champion's.
+        s: where the log and the history of checks are.
+        p: size of the window, least number of rows, false-alarm rate.
+        observations: another log than ``s.observations``.
+
+    Raises:
+        MonitoringError: there is no log, or log or reference cannot be read.
+    """
+    reference = read_reference(artefact)
+    assert s.observations is not None
+    window = gather(observations or s.observations, p.monitoring.window, artefact.spec.run_id)
+    return check_window(reference, window, p.monitoring, s.drift_history, synthetic=artefact.spec.synthetic)
+
+
+def check_window(
+    reference: pd.DataFrame, window: Window, monitoring: Monitoring, history: Path, *, synthetic: bool = False
+) -> Check:
+    """Judge one window and keep what was found in a folder of its own below ``history``."""
+    folder = history / check_name(reference, window.frame, monitoring)
+    if (folder / VERDICT).exists():
+        return read_check(folder)
+    verdict = judge(
+        reference,
+        window.frame,
+        monitoring,
+        synthetic=synthetic,
+        torn_lines=window.unreadable.torn,
+        corrupt_lines=window.unreadable.corrupt,
+    )
+    # Evidently takes 4 to 14 seconds to import: whoever asks for a window that was judged already does not wait for it.
+    from monitoring.report import write
+
+    return write(verdict, reference, window.frame, folder)

@@ -1,0 +1,126 @@
+"""Writes a check: Evidently's report, drawn with our distances and our thresholds, beside the verdict it belongs to.
+
+Evidently's own tests compare p-values or textbook thresholds, and its picture would contradict the verdict. It lets a
+report bring its own tests, so it is given the very functions that the verdict was reached with.
+"""
+
+import json
+import shutil
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bloodyspy.errors import MonitoringError
+from monitoring.drift import Overall, Verdict
+from monitoring.history import PAGE, REPORT, REPORT_JSON, VERDICT, WINDOW, Check, read_check
+from monitoring.page import render
+from monitoring.thresholds import CASE_MIX, JUDGED, MEASURED, ks_distance, share_distance
+
+with warnings.catch_warnings():
+    # What Evidently and its web framework call by an outdated name is theirs to mend.
+    warnings.simplefilter("ignore")
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
+    from evidently.legacy.core import ColumnType
+    from evidently.presets import DataDriftPreset
+
+_KS, _SHARE = "ks_distance", "share_distance"
+_UNFINISHED = ".writing-"
+_ABANDONED = 3600.0
+
+
+def write(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, folder: Path) -> Check:
+    """Write a check's folder, complete or not at all.
+
+    Args:
+        verdict: what was found.
+        reference, current: the frames that it was found in.
+        folder: the check's own (:func:`monitoring.history.check_name`); one that is there already is left as it is.
+
+    Raises:
+        MonitoringError: Evidently's report contradicts the verdict, or something else is in the place; nothing is
+            written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
+    unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
+    try:
+        judged = verdict.overall is not Overall.INSUFFICIENT
+        if judged:
+            _draw(verdict, reference, current, unfinished)
+        (unfinished / VERDICT).write_text(verdict.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (unfinished / PAGE).write_text(render(verdict, REPORT if judged else None), encoding="utf-8")
+        current.to_parquet(unfinished / WINDOW)
+        unfinished.chmod(0o755)
+        try:
+            unfinished.rename(folder)
+        except OSError as exc:
+            if not (folder / VERDICT).exists():
+                raise MonitoringError(f"The check cannot be kept in {folder}: {exc}. Delete what is there.") from exc
+            return read_check(folder)  # another check of the same window was quicker
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return Check(folder, verdict)
+
+
+def _sweep(history: Path) -> None:
+    """Remove what checks that were killed have left behind."""
+    for path in history.glob(f"{_UNFINISHED}*"):
+        if time.time() - path.stat().st_mtime > _ABANDONED:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _draw(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, folder: Path) -> None:
+    _register_distances()
+    definition = DataDefinition(numerical_columns=list(MEASURED), categorical_columns=[CASE_MIX])
+    thresholds = {column.name: column.threshold for column in verdict.columns}
+    preset = DataDriftPreset(
+        columns=[column.name for column in verdict.columns],
+        num_method=_KS,
+        cat_method=_SHARE,
+        per_column_threshold=thresholds,
+        drift_share=1 / len(JUDGED),  # the overall rule: one column is enough
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it correlates constant columns and divides by zero
+        run = Report([preset], include_tests=True).run(
+            current_data=Dataset.from_pandas(current[list(JUDGED)], data_definition=definition),
+            reference_data=Dataset.from_pandas(reference[list(JUDGED)], data_definition=definition),
+        )
+        content = json.loads(run.json())
+        run.save_html(str(folder / REPORT))
+    _refuse_contradiction(verdict, content)
+    (folder / REPORT_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _register_distances() -> None:
+    register_stattest(
+        StatTest(_KS, "Kolmogorov-Smirnov distance", [ColumnType.Numerical]),
+        lambda reference, current, _, threshold: _tested(ks_distance(reference, current), threshold),
+    )
+    register_stattest(
+        StatTest(_SHARE, "total variation distance", [ColumnType.Categorical]),
+        lambda reference, current, _, threshold: _tested(share_distance(reference, current), threshold),
+    )
+
+
+def _tested(distance: float, threshold: float) -> tuple[float, bool]:
+    return distance, distance > threshold
+
+
+def _refuse_contradiction(verdict: Verdict, report: dict[str, Any]) -> None:
+    # By the tests' configuration: a metric's name is made for people and changes between releases.
+    failed = {
+        test["metric_config"]["params"]["column"]
+        for test in report["tests"]
+        if "column" in test["metric_config"]["params"] and test["status"] == "FAIL"
+    }
+    if failed != set(verdict.drifted_columns):
+        raise MonitoringError(
+            f"Evidently's report says that {sorted(failed)} drifted, the verdict {sorted(verdict.drifted_columns)}: "
+            "another version of Evidently is installed. Install the project's lock."
+        )
