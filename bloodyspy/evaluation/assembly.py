@@ -1,0 +1,172 @@
+"""The ``evaluate`` stage: from a fit to an artefact."""
+
+import json
+import logging
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+
+from bloodyspy.dataset.manifest import digest as manifest_digest
+from bloodyspy.dataset.manifest import read_manifest
+from bloodyspy.dataset.version import read_dataset
+from bloodyspy.errors import ArtefactInvalid
+from bloodyspy.evaluation.card import Facts, render, sizes_of
+from bloodyspy.evaluation.metrics import ECE_BINS, Scores
+from bloodyspy.evaluation.scoring import digest_of, inputs_of, part_of, predict, score_predictions
+from bloodyspy.images.preprocess import InputSpec, golden_hash
+from bloodyspy.model import artifact
+from bloodyspy.model.artifact import Artefact, ModelSpec
+from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.export import export, verify
+from bloodyspy.model.training import Fit, read_fit
+from bloodyspy.observation import COLUMNS, Observation, rows
+from bloodyspy.params import Params
+from bloodyspy.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def assemble(name: str, s: Settings, p: Params) -> Artefact:
+    """Turn ``build/fits/<name>/`` into the artefact ``build/models/<name>/``.
+
+    Exports the network and verifies the graph on the validation part, scores the *exported* graph on the validation
+    and on the sealed test part, observes the calibration part as the reference of the drift check, writes the card and
+    seals all. The directory appears whole or not at all. Beside it: ``build/metrics/<name>.json`` (flat numbers),
+    ``build/predictions/<name>.parquet`` (every answer on both parts) and ``build/plots/<name>/*.csv``.
+
+    Raises:
+        DataMissing: no fit, manifest or prepared array.
+        ArtefactInvalid: the fit is of another manifest.
+        ExportMismatch: the graph disagrees with the network.
+    """
+    fit = read_fit(s.fit(name))
+    if fit.manifest_digest != manifest_digest(s.manifest):
+        raise ArtefactInvalid(s.fit(name), "it was fitted on another manifest than the present one")
+    building = s.artefact(name).with_name(f".{name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    spec = _spec(fit)
+    (building / artifact.SPEC).write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    shutil.copyfile(s.fit(name) / artifact.NETWORK, building / artifact.NETWORK)
+
+    parts = {part: part_of(s, part) for part in ("validation", "calibration", "test")}
+    logger.info("%s: exporting and verifying on %d images", name, len(parts["validation"]))
+    export(building / artifact.NETWORK, building / artifact.GRAPH)
+    # The draft has no digest yet: its scores and its reference are still to be made, by the graph that will be sealed.
+    classifier = Classifier(Artefact(path=building, spec=spec, digest=""), s.threads)
+    verify(building / artifact.NETWORK, building / artifact.GRAPH, inputs_of(classifier, s, p, parts["validation"]))
+
+    predictions = {part: predict(classifier, s, p, parts[part]) for part in ("validation", "test")}
+    scores = Scores(
+        validation=score_predictions(predictions["validation"]),
+        test=score_predictions(predictions["test"]),
+        test_digest=digest_of(parts["test"]),
+    )
+    (building / artifact.METRICS).write_text(scores.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    reference(classifier, s, parts["calibration"]).to_parquet(building / artifact.REFERENCE, index=False)
+    (building / artifact.CARD).write_text(render(_facts(spec, scores, fit, building, s)), encoding="utf-8")
+    artifact.seal(building)
+
+    _write_for_dvc(name, s, scores, predictions)
+    _replace(building, s.artefact(name))
+    logger.info("%s: accuracy on the sealed part %s", name, scores.test.accuracy)
+    return Artefact.open(s.artefact(name))
+
+
+def reference(classifier: Classifier, s: Settings, images: pd.DataFrame) -> pd.DataFrame:
+    """Observations of the original bytes of ``images``, walked as the service walks a request; columns ``COLUMNS``."""
+
+    def observe(path: str) -> Observation:
+        return classifier.observe((s.data / path).read_bytes())
+
+    # Decoding, measuring and the graph leave the interpreter's lock, so threads share the work.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        observations = list(
+            track(
+                pool.map(observe, images["path"]),
+                description="observing the reference",
+                total=len(images),
+                console=Console(stderr=True),
+            )
+        )
+    return pd.DataFrame(rows(observations), columns=list(COLUMNS))
+
+
+def _spec(fit: Fit) -> ModelSpec:
+    spec = InputSpec(size=fit.input_size)
+    return ModelSpec(
+        candidate=fit.candidate,
+        network=fit.network,
+        input=spec,
+        golden=golden_hash(spec),
+        run_id=fit.run_id,
+        git_commit=fit.git_commit,
+        data_version=fit.data_version,
+        manifest_digest=fit.manifest_digest,
+        synthetic=fit.synthetic,
+        parameters=fit.parameters,
+    )
+
+
+def _facts(spec: ModelSpec, scores: Scores, fit: Fit, building: Path, s: Settings) -> Facts:
+    return Facts(
+        spec=spec,
+        scores=scores,
+        sizes=sizes_of(read_manifest(s.manifest)),
+        sources=tuple((source.name, source.taken) for source in read_dataset(s.data).sources),
+        epochs=fit.epochs,
+        seconds=fit.seconds,
+        graph_megabytes=(building / artifact.GRAPH).stat().st_size / 1e6,
+    )
+
+
+def _write_for_dvc(name: str, s: Settings, scores: Scores, predictions: dict[str, pd.DataFrame]) -> None:
+    numbers = {
+        f"{part}_{key}": round(number, 6)
+        for part, metrics in (("validation", scores.validation), ("test", scores.test))
+        for key, number in {
+            **{key: estimate.value for key, estimate in metrics.estimates().items()},
+            "ece": metrics.ece,
+            "log_loss": metrics.log_loss,
+        }.items()
+    }
+    metrics_file, table = s.build / "metrics" / f"{name}.json", s.build / "predictions" / f"{name}.parquet"
+    plots = s.build / "plots" / name
+    for folder in (metrics_file.parent, table.parent, plots):
+        folder.mkdir(parents=True, exist_ok=True)
+    metrics_file.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    pd.concat(predictions.values(), ignore_index=True).to_parquet(table, index=False)
+    test = predictions["test"]
+    test[["actual", "predicted"]].to_csv(plots / "confusion.csv", index=False, lineterminator="\n")
+    reliability(test).to_csv(plots / "calibration.csv", index=False, lineterminator="\n", float_format="%.6f")
+
+
+def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Mean confidence, accuracy and images of each bin of the calibration error; empty bins are left out."""
+    bins = np.clip(np.ceil(predictions["confidence"].to_numpy(dtype=float) * ECE_BINS).astype(int), 1, ECE_BINS)
+    frame = pd.DataFrame(
+        {
+            "bin": bins,
+            "confidence": predictions["confidence"].to_numpy(dtype=float),
+            "correct": (predictions["predicted"] == predictions["actual"]).to_numpy(dtype=float),
+        }
+    )
+    grouped = frame.groupby("bin")
+    table = grouped.agg(confidence=("confidence", "mean"), accuracy=("correct", "mean"), images=("correct", "size"))
+    return table.reset_index(drop=True)
+
+
+def _replace(building: Path, place: Path) -> None:
+    """Move a finished directory to its place; a reader finds the old one, none, or the new one, never a mixture."""
+    old = place.with_name(f".{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    building.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
