@@ -1,1 +1,1 @@
-"""Images come in, are listed, and are divided into parts."""
+"""Images in: sources, import, manifest, split, prepared arrays."""
