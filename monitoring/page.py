@@ -77,9 +77,10 @@ def _table(verdict: Verdict) -> str:
 <th>ratio</th><th></th></tr></thead><tbody>
 {rows}
 </tbody></table>
-<p class="note">Distance: Kolmogorov-Smirnov statistic; for <code>{CASE_MIX}</code> the total variation distance of the
-class shares. Reference and window: means; for <code>{CASE_MIX}</code> the most frequent class. Ratio: distance over threshold;
-the dark mark is 1. A change of patients moves <code>{CASE_MIX}</code> and with it the image statistics: read it first.</p>"""
+<p class="note">Reference and window: means; for <code>{CASE_MIX}</code> the most frequent class. Distance:
+Kolmogorov-Smirnov statistic; for <code>{CASE_MIX}</code> the total variation distance of the class shares. Ratio:
+distance over threshold, the dark mark is 1. A change of patients moves <code>{CASE_MIX}</code>, and with it the image
+statistics: read it first.</p>"""
 
 
 def _row(column: ColumnVerdict) -> str:

@@ -76,7 +76,7 @@ def calibrate(reference: pd.DataFrame, rows: int, false_alarm_rate: float, seed:
         seed: of the resampling; same arguments, same thresholds.
 
     Raises:
-        MonitoringError: the rate is below :data:`LOWEST_RATE`.
+        MonitoringError: the rate is below :data:`LOWEST_RATE`, or no numeric column of the reference varies.
     """
     if false_alarm_rate < LOWEST_RATE:
         raise MonitoringError(
@@ -89,6 +89,10 @@ def calibrate(reference: pd.DataFrame, rows: int, false_alarm_rate: float, seed:
     # A column that is constant in the reference was not resampled: it cannot move by chance, and is held to the
     # scale of the other numeric columns so that a single odd picture raises no alarm.
     scales[scales == 0] = scales[: len(MEASURED)].max()
+    if not scales.all():
+        raise MonitoringError(
+            "All pictures of the model's reference measure alike. Assemble it again with `dvc repro`."
+        )
     factor = _upper_quantile((null / scales).max(axis=1), false_alarm_rate)
     return {name: float(scale * factor) for name, scale in zip(JUDGED, scales, strict=True)}
 
