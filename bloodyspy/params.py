@@ -34,6 +34,12 @@ class Split(_Strict):
     calibration: Share
     near_duplicate_bits: int = Field(ge=0, le=64)
 
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        if self.test + self.validation + self.calibration > 0.9:
+            raise ValueError("test, validation and calibration leave less than a tenth to train on")
+        return self
+
 
 class Input(_Strict):
     size: int = Field(ge=32, le=512, description="side of the square input, pixels")

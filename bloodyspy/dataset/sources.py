@@ -19,8 +19,8 @@ SYNTHETIC = "synthetic"
 PBC = "pbc"
 
 # Acevedo et al. 2020, "A dataset for microscopic peripheral blood cell images", Mendeley Data, version 1, CC BY 4.0:
-# PBC_dataset_normal_DIB.zip, 17,092 images. The checksum is that of a public record of the archive, which was compared with
-# the one in Mendeley's own file listing and names the duplicates that we find, too.
+# PBC_dataset_normal_DIB.zip, 17,092 images. The checksum is from a public record of the archive, where it was compared
+# with the one in Mendeley's own file listing; the record names the same duplicates as we find.
 PBC_NAME = "PBC (Mendeley Data snkd93bnjr v1)"
 PBC_URL = "https://data.mendeley.com/public-files/datasets/snkd93bnjr/files/2fc38728-2ae7-4a62-a857-032af82334c3/file_downloaded"
 PBC_SHA256 = "6c50b82d1ab499b0b5a6beda0d0f75e6013df4a7233f116da354351ac10ca4f8"
