@@ -22,6 +22,8 @@ Each error builds its own sentence from its facts and says what to do next::
     ├── PromotionError           champion and challenger cannot be compared
     ├── VersioningError          a DVC command failed
     ├── ServiceError             the service cannot be built, started or reached
+    │   ├── ModelUnavailable     the service runs, but there is no model that it could serve yet
+    │   └── UsersUnavailable     the service runs, but it cannot tell who may use it
     └── MonitoringError          observations or a reference cannot be read
 """
 
@@ -137,6 +139,14 @@ class VersioningError(BloodySpyError):
 
 class ServiceError(BloodySpyError):
     """The service cannot be built, started or reached."""
+
+
+class ModelUnavailable(ServiceError):
+    """The service runs, but there is no model that it could serve yet."""
+
+
+class UsersUnavailable(ServiceError):
+    """The service runs, but it cannot tell who may use it."""
 
 
 class MonitoringError(BloodySpyError):

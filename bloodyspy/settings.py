@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     observations: Path | None = Field(default=None, description="folder of observation logs; default in state")
     weights: Path | None = Field(default=None, description="folder of pretrained weight files, for machines offline")
     threads: int = Field(default=1, ge=1, le=256, description="threads of one inference session")
+    workers: int = Field(default=1, ge=1, le=256, description="processes of the service")
 
     def model_post_init(self, _context: Any) -> None:
         """Make every place absolute, so that no later change of directory moves it."""

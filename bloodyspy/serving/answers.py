@@ -1,0 +1,158 @@
+"""The shapes of the service's answers. Pydantic models, because a dict's schema would be rebuilt for each answer."""
+
+from dataclasses import asdict
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.errors import ImageError
+from bloodyspy.model.artifact import ModelSpec
+from bloodyspy.observation import Observation
+from bloodyspy.serving.reading import Reading
+from bloodyspy.serving.served import Served
+from bloodyspy.serving.uploads import Upload
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Status(_Answer):
+    """The service is there."""
+
+    status: Literal[1] = 1
+    message: str
+
+
+class Fault(_Answer):
+    """Why there is no answer."""
+
+    detail: str
+    request_id: str
+
+
+class Refusal(_Answer):
+    """A file among several that is not a picture the service takes."""
+
+    filename: str
+    error: str
+
+
+class ImageAnswer(_Answer):
+    """What the original BloodySpy answered for one picture."""
+
+    filename: str
+    model: str
+    predictions: dict[str, float] = Field(description="percent of each cell type, two decimals")
+    predicted: str
+    probability: float = Field(description="percent of the predicted type, two decimals")
+    username: str
+
+    @classmethod
+    def of(cls, upload: Upload, observation: Observation, served: Served, username: str) -> "ImageAnswer":
+        """From an observation."""
+        percent = [round(100 * p, 2) for p in observation.probabilities]
+        return cls(
+            filename=upload.filename,
+            model=model_name(served),
+            predictions={cell.spelled_out: p for cell, p in zip(CELL_TYPES, percent, strict=True)},
+            predicted=observation.predicted.spelled_out,
+            probability=round(100 * observation.confidence, 2),
+            username=username,
+        )
+
+
+ImagesAnswer = TypeAdapter(dict[str, str | ImageAnswer | Refusal])
+"""``username``, and an answer under the name of each file."""
+
+
+class Statistics(_Answer):
+    """:class:`bloodyspy.images.statistics.ImageStatistics`, as the observation log has them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    width: int
+    height: int
+    __pydantic_extra__: dict[str, float]
+
+
+class Classified(_Answer):
+    """One picture that was classified."""
+
+    filename: str
+    predicted: CellType
+    confidence: float = Field(description="probability of the predicted type, 0 to 1")
+    probabilities: dict[CellType, float] = Field(description="fractions that sum to 1")
+    statistics: Statistics = Field(description="what can be said of the picture without a network")
+
+
+class Classification(_Answer):
+    """The full answer for one request."""
+
+    request_id: str
+    model: str
+    model_version: int
+    run_id: str = Field(description="MLflow run that trained the model")
+    data_version: str = Field(description="digest of the data it was trained on")
+    synthetic: bool = Field(description="trained on drawn cells: no number here says anything about real ones")
+    username: str
+    results: list[Classified | Refusal] = Field(description="in the order in which the files were sent")
+
+
+class ServedModelAnswer(_Answer):
+    """The model that answers now."""
+
+    model: str
+    model_version: int
+    digest: str
+    spec: ModelSpec
+    card: str = Field(description="the model card, Markdown")
+
+
+def model_name(served: Served) -> str:
+    """The model in a word or two, with the warning that drawn cells need."""
+    spec = served.classifier.spec
+    return f"{spec.candidate} v{served.release.version}" + (" (trained on drawn cells)" if spec.synthetic else "")
+
+
+def images_answer(uploads: list[Upload], reading: Reading, username: str) -> bytes:
+    """JSON of the original's answer to several files; a repeated name, or a file named ``username``, gets a number."""
+    answer: dict[str, str | ImageAnswer | Refusal] = {"username": username}
+    for upload, outcome in zip(uploads, reading.outcomes, strict=True):
+        key, number = upload.filename, 1
+        while key in answer:
+            number += 1
+            key = f"{upload.filename} ({number})"
+        if isinstance(outcome, ImageError):
+            answer[key] = Refusal(filename=upload.filename, error=str(outcome))
+        else:
+            answer[key] = ImageAnswer.of(upload, outcome, reading.served, username)
+    return ImagesAnswer.dump_json(answer)
+
+
+def classification(uploads: list[Upload], reading: Reading, request_id: str, username: str) -> Classification:
+    """The full answer."""
+    spec, release = reading.served.classifier.spec, reading.served.release
+    return Classification(
+        request_id=request_id,
+        model=model_name(reading.served),
+        model_version=release.version,
+        run_id=spec.run_id,
+        data_version=spec.data_version,
+        synthetic=spec.synthetic,
+        username=username,
+        results=[_result(upload, outcome) for upload, outcome in zip(uploads, reading.outcomes, strict=True)],
+    )
+
+
+def _result(upload: Upload, outcome: Observation | ImageError) -> Classified | Refusal:
+    if isinstance(outcome, ImageError):
+        return Refusal(filename=upload.filename, error=str(outcome))
+    return Classified(
+        filename=upload.filename,
+        predicted=outcome.predicted,
+        confidence=outcome.confidence,
+        probabilities=dict(zip(CELL_TYPES, outcome.probabilities, strict=True)),
+        statistics=Statistics.model_validate(asdict(outcome.statistics)),
+    )

@@ -1,0 +1,140 @@
+"""The FastAPI application: start and stop, request ids, and one table from errors to answers."""
+
+import logging
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bloodyspy import __version__
+from bloodyspy.errors import (
+    BloodySpyError,
+    ImageTooLarge,
+    ModelUnavailable,
+    UnreadableImage,
+    UsersUnavailable,
+)
+from bloodyspy.serving import docs, routes
+from bloodyspy.serving.answers import Fault
+from bloodyspy.serving.authentication import Users
+from bloodyspy.serving.observation_log import ObservationLog
+from bloodyspy.serving.reading import Reader
+from bloodyspy.serving.served import ServedModel, wanted_release
+from bloodyspy.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[BloodySpyError], HTTPStatus] = {
+    UnreadableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    UsersUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""Every other error of ours is a fault of the service: 500."""
+
+RETRY_AFTER = "5"
+"""Seconds, with each 503."""
+
+# What a client may call its request: it stands in the observation log, so it must not be a person's name,
+# and it must be safe in a header and in a line of a log.
+_REQUEST_ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9._-]{5,63}")
+
+_DESCRIPTION = """Classifies pictures of single blood cells into eight types.
+
+Every answer names the model version that gave it, and leaves one row of image statistics and probabilities
+(no picture, no name) in the observation log that drift is judged on.
+"""
+
+
+def create_application(settings: Settings) -> FastAPI:
+    """The application. Nothing is loaded before it starts; without a model it starts all the same and answers 503."""
+
+    @asynccontextmanager
+    async def lifespan(application: FastAPI) -> AsyncIterator[None]:
+        assert settings.bentoml_home is not None  # Settings fills both in
+        assert settings.observations is not None
+        model = ServedModel(lambda: wanted_release(settings), settings.bentoml_home, settings.threads)
+        reader = Reader(model, ObservationLog(settings.observations), reader_threads(settings.workers))
+        with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
+            application.state.desk = routes.Desk(model, Users(settings.users_file), reader, doorman)
+            model.start()
+            yield
+            model.stop()
+            reader.close()
+
+    application = FastAPI(
+        title="BloodySpy",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    application.include_router(routes.router)
+    docs.mount(application)
+    application.add_middleware(RequestId)
+    application.add_exception_handler(HTTPException, _refused)
+    application.add_exception_handler(BloodySpyError, _failed)
+    application.add_exception_handler(Exception, _broke)
+    return application
+
+
+def reader_threads(workers: int) -> int:
+    """Threads that classify in one worker process: one more than its share of the cores, to fill the waits."""
+    return max(1, len(os.sched_getaffinity(0)) // workers) + 1
+
+
+class RequestId:
+    """Gives each request an id, its own where it brought a usable one, and returns it in ``X-Request-ID``."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, with its id in ``request.state.request_id``."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+async def _refused(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    return _fault(request, exc.status_code, str(exc.detail), dict(exc.headers or {}))
+
+
+async def _failed(request: Request, exc: Exception) -> Response:
+    status = next((STATUS[kind] for kind in type(exc).__mro__ if kind in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("Request %s failed", request.state.request_id, exc_info=exc)
+    headers = {"Retry-After": RETRY_AFTER} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return _fault(request, status, str(exc), headers)
+
+
+async def _broke(request: Request, exc: Exception) -> Response:
+    """Starlette raises ``exc`` again after this answer, and the server logs it with its traceback."""
+    logger.error("Request %s broke: %r", request.state.request_id, exc)
+    detail = "The service failed on this request; its log says why. Quote the request id to whoever runs it."
+    return _fault(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail, {})
+
+
+def _fault(request: Request, status: int, detail: str, headers: dict[str, str]) -> Response:
+    fault = Fault(detail=detail, request_id=request.state.request_id)
+    return Response(fault.model_dump_json(), status, headers, "application/json")

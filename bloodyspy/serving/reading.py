@@ -1,0 +1,62 @@
+"""From uploads to observations: the road of each picture, walked in a bounded pool of threads."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bloodyspy.errors import ImageError
+from bloodyspy.observation import Observation
+from bloodyspy.serving.observation_log import ObservationLog
+from bloodyspy.serving.served import Served, ServedModel
+from bloodyspy.serving.uploads import Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one request's pictures turned out to be, in the order of the uploads, all by one model."""
+
+    served: Served
+    outcomes: list[Observation | ImageError]
+
+
+class Reader:
+    """Classifies uploads and logs an observation of each. The event loop stays free meanwhile."""
+
+    def __init__(self, model: ServedModel, log: ObservationLog, threads: int) -> None:
+        self._model, self._log = model, log
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+
+    async def read(self, uploads: Sequence[Upload], request_id: str) -> Reading:
+        """Walk the road with each upload; a picture that cannot be read gives its error in the place of an observation.
+
+        Raises:
+            ModelUnavailable: there is no model to answer with.
+        """
+        served = self._model.current()
+        if len(uploads) == 1:
+            return Reading(served, [await self._in_pool(served, uploads[0], request_id)])
+        # A large request has at most one picture a thread in the queue, so that small ones pass it by.
+        turn = asyncio.Semaphore(self._threads)
+
+        async def in_turn(upload: Upload) -> Observation | ImageError:
+            async with turn:
+                return await self._in_pool(served, upload, request_id)
+
+        return Reading(served, list(await asyncio.gather(*(in_turn(upload) for upload in uploads))))
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self._pool.shutdown(wait=True)
+
+    async def _in_pool(self, served: Served, upload: Upload, request_id: str) -> Observation | ImageError:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._observe, served, upload, request_id)
+
+    def _observe(self, served: Served, upload: Upload, request_id: str) -> Observation | ImageError:
+        try:
+            observation = served.classifier.observe(upload.payload)
+        except ImageError as error:
+            return error
+        self._log.append([observation], request_id, served.release.version)
+        return observation

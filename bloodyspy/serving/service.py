@@ -1,0 +1,27 @@
+"""What ``bentoml serve`` finds: the application inside a BentoML service."""
+
+import logging
+
+import bentoml
+
+from bloodyspy.serving.application import create_application
+from bloodyspy.serving.release import NAME
+from bloodyspy.settings import load_settings
+
+# This module is a program's entry: the library's log goes where BentoML's goes.
+for handler in logging.getLogger("bentoml").handlers:
+    logging.getLogger("bloodyspy").addHandler(handler)
+logging.getLogger("bloodyspy").setLevel(logging.INFO)
+
+settings = load_settings()
+application = create_application(settings)
+
+
+@bentoml.service(name=NAME, workers=settings.workers)
+@bentoml.asgi_app(application, path="/")
+class BloodySpy:
+    """Blood-cell classification over HTTP."""
+
+    def __is_ready__(self) -> bool:
+        """Ready when there is a model to answer with; BentoML asks this for ``/readyz``."""
+        return bool(application.state.desk.model.ready)
