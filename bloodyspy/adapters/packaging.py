@@ -22,7 +22,7 @@ from filelock import FileLock
 import bloodyspy
 from bloodyspy.errors import ArtefactInvalid, ServiceError
 from bloodyspy.model.artifact import DIGESTS, FILES, Artefact
-from bloodyspy.serving.release import NAME, PACKED, Release, write_release
+from bloodyspy.model.release import NAME, PACKED, Release, write_release
 from bloodyspy.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as engine
 from bloodyspy.errors import ArtefactInvalid, BloodySpyError, ModelUnavailable
 from bloodyspy.images.preprocess import golden_picture, to_array
 from bloodyspy.model.classifier import Classifier
-from bloodyspy.serving.release import PACKED, Release, read_release
+from bloodyspy.model.release import PACKED, Release, read_release
 from bloodyspy.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def wanted_release(settings: Settings) -> Release:
     """The release of this process: the one packed in where it runs from a bento, else the one told last.
 
     Raises:
-        ModelUnavailable, ServiceError: from :func:`~bloodyspy.serving.release.read_release`.
+        ModelUnavailable, ServiceError: from :func:`~bloodyspy.model.release.read_release`.
     """
     if not bentoml.server_context.bento_version or bentoml.server_context.bento_version == "not available":
         return read_release(settings.release)

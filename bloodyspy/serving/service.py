@@ -4,8 +4,8 @@ import logging
 
 import bentoml
 
+from bloodyspy.model.release import NAME
 from bloodyspy.serving.application import create_application
-from bloodyspy.serving.release import NAME
 from bloodyspy.settings import load_settings
 
 # This module is a program's entry: the library's log goes where BentoML's goes.
