@@ -1,0 +1,280 @@
+"""A whole drift check: the log that the service writes, our verdict, Evidently's report."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from observed import live, observed
+
+from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.errors import MonitoringError
+from bloodyspy.images.corruption import Shift, shift
+from bloodyspy.images.decode import decode
+from bloodyspy.images.preprocess import InputSpec, golden_hash
+from bloodyspy.images.statistics import describe
+from bloodyspy.images.synthetic import draw_picture
+from bloodyspy.model.artifact import REFERENCE, Artefact, ModelSpec
+from bloodyspy.observation import Observation, Provenance, rows
+from bloodyspy.params import Monitoring, Params
+from bloodyspy.serving.observation_log import ObservationLog
+from bloodyspy.settings import Settings
+from monitoring.check import check_drift, check_window
+from monitoring.drift import Overall, Verdict, judge
+from monitoring.history import REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, history
+from monitoring.window import Window
+
+ROOT = Path(__file__).parents[2]
+RUN, DATA = "c" * 32, "d" * 32
+RULE = Monitoring(window=200, minimum_rows=50, false_alarm_rate=0.01)
+Pictures = Sequence[tuple[NDArray[np.uint8], CellType]]
+
+
+def observe(pictures: Pictures, seed: int) -> list[Observation]:
+    """Observations of pictures as a network that is always right would answer; the statistics are measured."""
+    random = np.random.default_rng(seed)
+    observations = []
+    for pixels, cell in pictures:
+        probabilities = np.full(len(CELL_TYPES), 0.01, dtype=np.float32)
+        probabilities[cell.index] = random.uniform(0.8, 0.93)
+        observations.append(
+            Observation.of(describe(pixels), probabilities / probabilities.sum(), Provenance(RUN, DATA))
+        )
+    return observations
+
+
+def drawn(first: int, count: int) -> Pictures:
+    cells = [CELL_TYPES[index % len(CELL_TYPES)] for index in range(first, first + count)]
+    return [(decode(draw_picture(cell, first + i, 7)[1]).pixels, cell) for i, cell in enumerate(cells)]
+
+
+def artefact_of(folder: Path, reference: Sequence[Observation]) -> Artefact:
+    """An artefact as far as monitoring looks into it."""
+    folder.mkdir()
+    pd.DataFrame(rows(reference)).to_parquet(folder / REFERENCE)
+    spec = InputSpec(size=64)
+    return Artefact(
+        path=folder,
+        spec=ModelSpec(
+            candidate="small_cnn",
+            network="small_cnn",
+            input=spec,
+            golden=golden_hash(spec),
+            run_id=RUN,
+            git_commit="0" * 40,
+            data_version=DATA,
+            manifest_digest="e" * 64,
+            synthetic=True,
+            parameters=1,
+        ),
+        digest="f" * 64,
+    )
+
+
+def serve(folder: Path, observations: Sequence[Observation]) -> None:
+    log = ObservationLog(folder)
+    for number, observation in enumerate(observations):
+        log.append([observation], f"request-{number}", 3)
+
+
+@pytest.fixture(scope="module")
+def reference_pictures() -> Pictures:
+    return drawn(0, 96)
+
+
+@pytest.fixture(scope="module")
+def later_pictures() -> Pictures:
+    return drawn(1_000, 56)
+
+
+def evidence(check: Check) -> tuple[dict[str, float], set[str], int]:
+    """What Evidently's JSON says: threshold of each column, columns drifted, and their number, from configurations."""
+    report = json.loads((check.folder / REPORT_JSON).read_bytes())
+    thresholds = {m["config"]["column"]: m["config"]["threshold"] for m in report["metrics"] if "column" in m["config"]}
+    failed = {
+        test["metric_config"]["params"]["column"]
+        for test in report["tests"]
+        if test["status"] == "FAIL" and "column" in test["metric_config"]["params"]
+    }
+    (count,) = [m["value"]["count"] for m in report["metrics"] if m["config"]["type"].endswith("DriftedColumnsCount")]
+    return thresholds, failed, count
+
+
+def test_drawn_pictures_come_out_stable_and_restained_ones_drifted(
+    tmp_path: Path, settings: Settings, params: Params, reference_pictures: Pictures, later_pictures: Pictures
+) -> None:
+    artefact = artefact_of(tmp_path / "artefact", observe(reference_pictures, 0))
+    assert settings.observations is not None
+    serve(settings.observations, observe(later_pictures, 1))
+    normal = check_drift(artefact, settings, params)
+    assert normal.verdict.overall is Overall.STABLE, normal.verdict.reason
+    assert (normal.verdict.rows, normal.verdict.model_version, normal.verdict.synthetic) == (56, 3, True)
+
+    restained = [(shift(pixels, Shift.STAIN, 3), cell) for pixels, cell in later_pictures]
+    serve(tmp_path / "elsewhere", observe(restained, 1))
+    shifted = check_drift(artefact, settings, params, observations=tmp_path / "elsewhere")
+    assert shifted.verdict.overall is Overall.DRIFTED
+    assert "blue_yellow" in shifted.verdict.drifted_columns
+    assert [check.verdict for check in checks(settings.drift_history)] == [normal.verdict, shifted.verdict]
+
+
+def test_a_new_model_waits_for_rows_of_its_own(tmp_path: Path, settings: Settings, params: Params) -> None:
+    pictures = drawn(0, 60)
+    artefact = artefact_of(tmp_path / "artefact", observe(pictures, 0))
+    assert settings.observations is not None
+    with pytest.raises(MonitoringError, match="bentoml serve"):
+        check_drift(artefact, settings, params)
+    older = [Observation(o.statistics, o.probabilities, Provenance("b" * 32, DATA)) for o in observe(pictures, 1)]
+    serve(settings.observations, older)
+    check = check_drift(artefact, settings, params)
+    assert (check.verdict.overall, check.verdict.rows) == (Overall.INSUFFICIENT, 0)
+    assert check.report is None
+    assert "Only 0 observations" in check.page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("stain", [0.0, 1.0])
+def test_the_report_uses_our_thresholds_and_says_what_the_verdict_says(tmp_path: Path, stain: float) -> None:
+    current = live(observed(100, seed=2, stain=stain))
+    check = check_window(observed(200, seed=1), Window(current), RULE, tmp_path)
+    thresholds, failed, count = evidence(check)
+    assert thresholds == {column.name: column.threshold for column in check.verdict.columns}
+    assert failed == set(check.verdict.drifted_columns)
+    assert count == len(failed)
+    assert bool(failed) == bool(stain)
+    assert check.report is not None
+    html = check.report.read_text(encoding="utf-8")
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(https?:)?//", html)
+    pd.testing.assert_frame_equal(pd.read_parquet(check.folder / WINDOW), current)
+
+
+def test_one_drifted_column_is_enough_for_evidently_too(tmp_path: Path) -> None:
+    current = live(observed(100, seed=2)).assign(width=366)  # constant there, another constant here
+    check = check_window(observed(200, seed=1), Window(current), RULE, tmp_path)
+    assert check.verdict.drifted_columns == ("width",)
+    report = json.loads((check.folder / REPORT_JSON).read_bytes())
+    (dataset,) = [test for test in report["tests"] if "column" not in test["metric_config"]["params"]]
+    assert dataset["status"] == "FAIL"
+
+
+def test_a_report_that_contradicts_the_verdict_is_refused(tmp_path: Path) -> None:
+    from monitoring.report import write
+
+    reference, current = observed(200, seed=1), live(observed(100, seed=2))
+    verdict = judge(reference, current, RULE)
+    first, *others = verdict.columns
+    wrong = verdict.model_copy(update={"columns": (first.model_copy(update={"drifted": True}), *others)})
+    with pytest.raises(MonitoringError, match="Install the project's lock"):
+        write(wrong, reference, current, tmp_path / "check")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_window_is_judged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference, current = observed(200, seed=1), live(observed(20, seed=2))
+    first = check_window(reference, Window(current), RULE, tmp_path)
+
+    def refuse(*_: object, **__: object) -> Verdict:
+        raise AssertionError("judged again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("monitoring.check.judge", refuse)
+        assert check_window(reference, Window(current), RULE, tmp_path) == first
+    other_rule = RULE.model_copy(update={"false_alarm_rate": 0.05})
+    others = [
+        check_window(reference, Window(current), other_rule, tmp_path),
+        check_window(observed(200, seed=3), Window(current), RULE, tmp_path),
+        check_window(reference, Window(current.iloc[1:].reset_index(drop=True)), RULE, tmp_path),
+    ]
+    assert len({first.folder, *(check.folder for check in others)}) == 4
+
+
+def test_history_lists_the_oldest_first_and_names_what_it_cannot_read(tmp_path: Path) -> None:
+    assert history(tmp_path / "absent").checks == []
+    reference, few = observed(200, seed=1), observed(5, seed=2)
+    late = check_window(reference, Window(live(few)), RULE, tmp_path)
+    early = check_window(reference, Window(live(few, seconds=0.5)), RULE, tmp_path)
+    (tmp_path / ".writing-abc").mkdir()
+    (tmp_path / "20200101T000000Z-empty").mkdir()
+    (tmp_path / "20200101T000000Z-other").mkdir()
+    (tmp_path / "20200101T000000Z-other" / VERDICT).write_text("{}", encoding="utf-8")
+    past = history(tmp_path)
+    assert past.checks == [early, late]
+    assert len(past.unreadable) == 2
+    assert "holds no verdict" in past.unreadable[0]
+    assert checks(tmp_path) == past.checks
+
+
+def test_a_check_killed_half_way_leaves_nothing_and_the_next_one_ends(tmp_path: Path) -> None:
+    killed = """
+import os, signal, sys
+from pathlib import Path
+import monitoring.report
+from monitoring.check import check_window
+from monitoring.window import Window
+from observed import live, observed
+from bloodyspy.params import Monitoring
+monitoring.report.render = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+rule = Monitoring(window=200, minimum_rows=50, false_alarm_rate=0.01)
+check_window(observed(200, seed=1), Window(live(observed(100, seed=2))), rule, Path(sys.argv[1]))
+"""
+    places = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        [sys.executable, "-c", killed, str(tmp_path)], env={**os.environ, "PYTHONPATH": places}, timeout=300
+    )
+    assert done.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert history(tmp_path).checks == []
+    os.utime(left, (0, 0))  # long ago
+    check = check_window(observed(200, seed=1), Window(live(observed(100, seed=2))), RULE, tmp_path)
+    assert list(tmp_path.iterdir()) == [check.folder]
+    assert sorted(path.name for path in check.folder.iterdir()) == sorted(
+        [VERDICT, WINDOW, REPORT, REPORT_JSON, "index.html"]
+    )
+
+
+def test_the_verdict_needs_no_evidently() -> None:
+    code = "import sys, monitoring.check; assert not {'evidently', 'plotly', 'sklearn', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120)
+
+
+def real_pictures(folder: Path, skip: int, per_class: int) -> Iterator[tuple[NDArray[np.uint8], CellType]]:
+    for cell in CELL_TYPES:
+        paths = sorted(path for path in (folder / cell).glob("*.jpg") if not path.name.startswith("."))
+        # File numbers follow the patients: neighbours are alike, so the sample is spread over the folder.
+        for path in np.random.default_rng(cell.index).permutation(paths)[skip : skip + per_class]:
+            yield decode(Path(path).read_bytes()).pixels, cell
+
+
+@pytest.mark.real
+def test_real_pictures_come_out_stable_and_shifted_or_foreign_ones_drifted(
+    tmp_path: Path, real_data: Path, params: Params
+) -> None:
+    reference = pd.DataFrame(rows(observe(list(real_pictures(real_data / "pbc", 0, 30)), 0)))
+    later = list(real_pictures(real_data / "pbc", 30, 15))
+    assert len(reference) == 240
+
+    def verdict(pictures: Pictures) -> Verdict:
+        return judge(reference, live(pd.DataFrame(rows(observe(pictures, 1)))), params.monitoring)
+
+    normal = verdict(later)
+    assert normal.overall is Overall.STABLE, normal.reason
+    expected: dict[Shift, Callable[[Verdict], bool]] = {
+        Shift.STAIN: lambda v: "saturation" in v.drifted_columns or "blue_yellow" in v.drifted_columns,
+        Shift.BLUR: lambda v: "sharpness" in v.drifted_columns,
+        Shift.ILLUMINATION: lambda v: "brightness" in v.drifted_columns,
+    }
+    for kind, moved in expected.items():
+        shifted = verdict([(shift(pixels, kind, 3), cell) for pixels, cell in later])
+        assert shifted.overall is Overall.DRIFTED
+        assert moved(shifted), (kind, shifted.reason)
+    bccd = real_data / "other-labs" / "bccd"
+    foreign = [(decode(path.read_bytes()).pixels, CellType.LYMPHOCYTE) for path in sorted(bccd.rglob("*.*"))[::5]]
+    assert len(foreign) >= 50
+    assert "width" in verdict(foreign).drifted_columns
