@@ -2,12 +2,12 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -31,10 +31,15 @@ from bloodyspy.model.artifact import CARD, Artefact
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings
 
+with warnings.catch_warnings():
+    # While it is imported, MLflow warns of type hints of its own.
+    warnings.filterwarnings("ignore", message=".*Any type hint", category=UserWarning)
+    from mlflow.pyfunc import save_model
+
 logger = logging.getLogger(__name__)
 
-# What the loader module imports, and what serves it. Given, because MLflow's own guess loads the model in another process
-# and takes half a minute.
+# What the loader module imports, and what serves it. Given, because MLflow's own guess loads the model in another
+# process and takes half a minute.
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "onnxruntime", "opencv-python-headless", "pydantic")
 
 SIGNATURE = ModelSignature(
@@ -121,7 +126,7 @@ def _log_model(client: MlflowClient, artefact: Artefact, note: str) -> LoggedMod
     )
     with TemporaryDirectory() as folder:
         place = Path(folder) / "model"
-        mlflow.pyfunc.save_model(
+        save_model(
             place,
             loader_module="bloodyspy.adapters.pyfunc",
             data_path=str(artefact.path),

@@ -41,8 +41,8 @@ class Version:
 
     number: int
     run_id: str
-    model_id: str
-    """Logged model that holds the artefact."""
+    location: str
+    """Address of the logged model that holds the artefact."""
     artefact_digest: str
     aliases: tuple[str, ...]
     tags: Mapping[str, str]
@@ -75,6 +75,7 @@ def register(artefact: Artefact, s: Settings) -> int:
         _ensure_registered_model(client, s)
         made = client.create_model_version(
             name=s.registered_model,
+            # not models:/<id>, which MLflow would look up in whatever store this process has set globally
             source=model.artifact_location,
             run_id=artefact.spec.run_id,
             model_id=model.model_id,
@@ -182,14 +183,13 @@ def artefact_of(number: int, s: Settings) -> Path:
     """
     wanted = version(s, number)
     with translated(f"The artefact of version {number} could not be fetched", s):
-        location = connect(s).get_logged_model(wanted.model_id).artifact_location
-        scheme = urlparse(location).scheme
-        if scheme in ("", "file"):
-            place = _inside(Path(url2pathname(urlparse(location).path)))
+        address = urlparse(wanted.location)
+        if address.scheme in ("", "file"):
+            place = _inside(Path(url2pathname(address.path)))
         else:
             place = s.state / "models" / f"{s.registered_model}-{number}-{wanted.artefact_digest[:12]}"
             if not place.is_dir():
-                _download(location, place, s)
+                _download(wanted.location, place, s)
     if (found := Artefact.open(place).digest) != wanted.artefact_digest:
         raise RegistryError(
             f"{place} holds the artefact {found[:12]}, but {wanted.artefact_digest[:12]} was registered as version "
@@ -284,7 +284,7 @@ def _version(entry: ModelVersion) -> Version:
     return Version(
         number=int(entry.version),
         run_id=entry.run_id,
-        model_id=entry.model_id,
+        location=entry.source,
         artefact_digest=entry.tags.get(DIGEST, ""),
         aliases=tuple(entry.aliases),
         tags=dict(entry.tags),

@@ -2,18 +2,15 @@
 
 import json
 import logging
-import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
 from bloodyspy.dataset.manifest import digest as manifest_digest
 from bloodyspy.dataset.manifest import read_manifest
+from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import ArtefactInvalid
 from bloodyspy.evaluation.card import Facts, render, sizes_of
@@ -56,11 +53,12 @@ def assemble(name: str, s: Settings, p: Params) -> Artefact:
     shutil.copyfile(s.fit(name) / artifact.NETWORK, building / artifact.NETWORK)
 
     parts = {part: part_of(s, part) for part in ("validation", "calibration", "test")}
-    logger.info("%s: exporting and verifying on %d images", name, len(parts["validation"]))
     export(building / artifact.NETWORK, building / artifact.GRAPH)
     # The draft has no digest yet: its scores and its reference are still to be made, by the graph that will be sealed.
     classifier = Classifier(Artefact(path=building, spec=spec, digest=""), s.threads)
-    verify(building / artifact.NETWORK, building / artifact.GRAPH, inputs_of(classifier, s, p, parts["validation"]))
+    held_out = inputs_of(classifier, s, p, parts["validation"])
+    difference = verify(building / artifact.NETWORK, building / artifact.GRAPH, held_out)
+    logger.info("%s: graph and network agree within %.1g on %d pictures", name, difference, len(held_out))
 
     predictions = {part: predict(classifier, s, p, parts[part]) for part in ("validation", "test")}
     scores = Scores(
@@ -85,16 +83,7 @@ def reference(classifier: Classifier, s: Settings, images: pd.DataFrame) -> pd.D
     def observe(path: str) -> Observation:
         return classifier.observe((s.data / path).read_bytes())
 
-    # Decoding, measuring and the graph leave the interpreter's lock, so threads share the work.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        observations = list(
-            track(
-                pool.map(observe, images["path"]),
-                description="observing the reference",
-                total=len(images),
-                console=Console(stderr=True),
-            )
-        )
+    observations = in_threads(observe, list(images["path"]), "Observing the reference")
     return pd.DataFrame(rows(observations), columns=list(COLUMNS))
 
 
@@ -121,6 +110,7 @@ def _facts(spec: ModelSpec, scores: Scores, fit: Fit, building: Path, s: Setting
         sizes=sizes_of(read_manifest(s.manifest)),
         sources=tuple((source.name, source.taken) for source in read_dataset(s.data).sources),
         epochs=fit.epochs,
+        best_epoch=fit.best_epoch,
         seconds=fit.seconds,
         graph_megabytes=(building / artifact.GRAPH).stat().st_size / 1e6,
     )

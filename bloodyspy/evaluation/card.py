@@ -9,6 +9,7 @@ from bloodyspy.cells import CELL_TYPES
 from bloodyspy.evaluation.intervals import RESAMPLES
 from bloodyspy.evaluation.metrics import ECE_BINS, Metrics, Scores
 from bloodyspy.model.artifact import ModelSpec
+from bloodyspy.model.provenance import DIRTY, UNKNOWN
 
 PARTS: tuple[str, ...] = ("train", "validation", "calibration", "test", "withheld")
 
@@ -85,6 +86,7 @@ class Facts:
     sources: tuple[tuple[str, int], ...]
     """Name and number of images taken, of each import source."""
     epochs: int
+    best_epoch: int
     seconds: float
     """Wall time of the fit."""
     graph_megabytes: float
@@ -182,13 +184,15 @@ def _limits(facts: Facts) -> str:
 
 def _origin(facts: Facts) -> str:
     spec = facts.spec
+    commit = spec.git_commit.removesuffix(DIRTY)
+    code = [f"git checkout {commit}"] if commit != UNKNOWN else []
+    missing = "The code's commit is unknown: it was no git checkout.\n\n" if commit == UNKNOWN else ""
+    if commit != spec.git_commit:
+        missing = "**Files differed from that commit**, so these commands may give another model.\n\n"
+    commands = "\n".join([*code, "dvc pull data.dvc", f"dvc repro evaluate@{spec.candidate}"])
     return (
-        f"## How it was made\n\n{facts.epochs} epochs in {facts.seconds / 60:.1f} minutes.\n\n"
-        "```\n"
-        f"git checkout {spec.git_commit}\n"
-        "dvc pull data.dvc\n"
-        f"dvc repro evaluate@{spec.candidate}\n"
-        "```"
+        f"## How it was made\n\n{facts.epochs} epochs in {facts.seconds / 60:.1f} minutes; the weights of epoch "
+        f"{facts.best_epoch} were kept, the best on the validation part.\n\n{missing}```\n{commands}\n```"
     )
 
 

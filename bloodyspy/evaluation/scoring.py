@@ -1,7 +1,5 @@
 """A model's answers on one part of the data set."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import numpy as np
@@ -10,8 +8,9 @@ from numpy.typing import NDArray
 
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.dataset.manifest import read_manifest
+from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.preparation import load_prepared
-from bloodyspy.errors import DataMissing
+from bloodyspy.errors import DataError
 from bloodyspy.evaluation.metrics import Metrics, score
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.observation import PROBABILITIES
@@ -28,14 +27,13 @@ def part_of(s: Settings, part: str) -> pd.DataFrame:
     """The manifest's rows of one part; the index is the row of the prepared arrays.
 
     Raises:
-        DataMissing: there is no manifest, or it holds no image of that part.
+        DataMissing: ``validate`` has not written the manifest.
+        DataError: the part is empty.
     """
-    if not s.manifest.is_file():
-        raise DataMissing(s.manifest, "dvc repro")
     manifest = read_manifest(s.manifest)
-    rows = manifest[manifest["part"] == part]
+    rows: pd.DataFrame = manifest[manifest["part"] == part]
     if rows.empty:
-        raise DataMissing(s.data / f"(an image of the {part} part)", "bloodyspy data import")
+        raise DataError(f"There is no image in the {part} part. Import more with `bloodyspy data import SOURCE`.")
     return rows
 
 
@@ -57,8 +55,7 @@ def inputs_of(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame
     def prepare(path: str) -> NDArray[np.uint8]:
         return classifier.prepare((s.data / path).read_bytes())
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.stack(list(pool.map(prepare, rows["path"])))
+    return np.stack(in_threads(prepare, list(rows["path"]), "Preparing pictures"))
 
 
 def predict(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) -> pd.DataFrame:

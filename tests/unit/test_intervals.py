@@ -16,8 +16,10 @@ def test_wilson_agrees_with_the_published_example() -> None:
 @pytest.mark.parametrize("trials", [1, 7, 22, 2500])
 def test_wilson_stays_a_fraction_at_the_borders(trials: int) -> None:
     none, every = wilson(0, trials), wilson(trials, trials)
-    assert none.low == pytest.approx(0, abs=1e-12) and 0 < none.high < 1
-    assert every.high == pytest.approx(1, abs=1e-12) and 0 < every.low < 1
+    assert none.low == pytest.approx(0, abs=1e-12)
+    assert 0 < none.high < 1
+    assert every.high == pytest.approx(1, abs=1e-12)
+    assert 0 < every.low < 1
 
 
 def test_an_interval_upside_down_is_refused() -> None:

@@ -57,7 +57,8 @@ def test_a_type_without_an_image_is_left_out() -> None:
     labels, probabilities = answers(400)
     kept = labels != CellType.IG.index
     metrics = score(labels[kept], probabilities[kept])
-    assert CellType.IG not in metrics.sensitivity and metrics.support[CellType.IG] == 0
+    assert CellType.IG not in metrics.sensitivity
+    assert metrics.support[CellType.IG] == 0
     assert "sensitivity_ig" not in metrics.flat()
     assert metrics.balanced_accuracy.value == pytest.approx(np.mean([e.value for e in metrics.sensitivity.values()]))
 
@@ -73,8 +74,10 @@ def test_calibration_error_of_a_worked_example() -> None:
 def test_perfect_and_useless_answers() -> None:
     labels = np.arange(80) % 8
     perfect = score(labels, np.eye(8)[labels])
-    assert perfect.macro_f1.value == perfect.macro_f1.low == 1 and perfect.accuracy.low < 1
-    assert perfect.ece == 0 and perfect.log_loss == 0
+    assert perfect.macro_f1.value == perfect.macro_f1.low == 1
+    assert perfect.accuracy.low < 1
+    assert perfect.ece == 0
+    assert perfect.log_loss == 0
     useless = score(labels, np.full((80, 8), 1 / 8))
     assert useless.accuracy.value == useless.balanced_accuracy.value == 1 / 8
     assert np.isfinite(score(labels, np.eye(8)[(labels + 1) % 8]).log_loss)

@@ -1,0 +1,79 @@
+"""Artefacts made by hand: a real inference graph that knows colours, in milliseconds and without TensorFlow."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+from onnx import TensorProto, helper, numpy_helper
+
+from bloodyspy.cells import CELL_TYPES
+from bloodyspy.evaluation.metrics import Metrics, Scores, score
+from bloodyspy.images.preprocess import InputSpec, golden_hash, golden_picture
+from bloodyspy.images.statistics import describe
+from bloodyspy.model import artifact
+from bloodyspy.model.artifact import Artefact, ModelSpec
+from bloodyspy.observation import Observation, Provenance, rows
+
+
+def metrics_of(share_right: float, n: int = 400, seed: int = 0) -> Metrics:
+    """Metrics of a classifier that is right about that share."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 8
+    answers = np.where(rng.random(n) < share_right, labels, (labels + 1) % 8)
+    probabilities = np.full((n, 8), 0.02)
+    probabilities[np.arange(n), answers] = 0.86
+    return score(labels, probabilities)
+
+
+def write_graph(path: Path, size: int, seed: int = 0) -> None:
+    """A graph of the artefact's signature: mean colour, a linear layer, softmax."""
+    weights = np.random.default_rng(seed).normal(size=(3, 8)).astype(np.float32) / 32
+    nodes = [
+        helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["values"], ["colours"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["colours", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, [None, size, size, 3])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 8])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def make_artefact(
+    place: Path,
+    run_id: str = "0" * 32,
+    *,
+    candidate: str = "small_cnn",
+    share_right: float = 0.9,
+    parameters: int = 24,
+    seed: int = 0,
+) -> Artefact:
+    """A sealed artefact that the platform's tools take for a model."""
+    place.mkdir(parents=True)
+    spec = ModelSpec(
+        candidate=candidate,
+        network="colours",
+        input=InputSpec(size=64),
+        golden=golden_hash(InputSpec(size=64)),
+        run_id=run_id,
+        git_commit="c" * 40,
+        data_version="d" * 32,
+        manifest_digest="e" * 64,
+        synthetic=True,
+        parameters=parameters,
+    )
+    (place / artifact.SPEC).write_text(spec.model_dump_json(indent=2))
+    (place / artifact.NETWORK).write_bytes(b"no network: this artefact was made by hand")
+    write_graph(place / artifact.GRAPH, 64, seed)
+    scores = Scores(validation=metrics_of(share_right), test=metrics_of(share_right, seed=1), test_digest="f" * 64)
+    (place / artifact.METRICS).write_text(scores.model_dump_json(indent=2))
+    (place / artifact.CARD).write_text(f"# {candidate}, {len(CELL_TYPES)} types\n")
+    seen = Observation.of(describe(golden_picture()), np.full(8, 1 / 8, dtype=np.float32), Provenance(run_id, "d" * 32))
+    pd.DataFrame(rows([seen])).to_parquet(place / artifact.REFERENCE)
+    return artifact.seal(place)
