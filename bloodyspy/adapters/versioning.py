@@ -1,0 +1,219 @@
+"""DVC, by its command line in the same environment. What it prints is logged line by line, so progress can be seen."""
+
+import fcntl
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from bloodyspy import leash
+from bloodyspy.dataset.version import data_version, read_dataset
+from bloodyspy.errors import DataMissing, VersioningError
+from bloodyspy.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SYNTHETIC = "synthetic"
+BUSY_PATIENCE = 30.0  # seconds: a DVC command whose holder was killed needs up to five to end
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_RAN = re.compile(r"^Running stage '([^']+)'")
+_RESTORED = re.compile(r"^Stage '([^']+)' is cached")
+_UNCHANGED = re.compile(r"^Stage '([^']+)' didn't change")
+_BUSY = "it is being blocked by"
+_NOWHERE = ("do not exist neither locally nor on remote", "missing-files")
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """What ``dvc repro`` did, stage by stage."""
+
+    ran: tuple[str, ...]
+    restored: tuple[str, ...]
+    """Not run: the same inputs had been seen before, the outputs came from the cache."""
+    unchanged: tuple[str, ...]
+
+
+def add_data(s: Settings) -> str:
+    """Record ``data/`` in data.dvc, with the names of its sources; nothing changes where it is recorded already.
+
+    Returns:
+        The data version.
+
+    Raises:
+        DataMissing: there is no data/.
+        VersioningError: DVC failed.
+    """
+    if not s.data.is_dir():
+        raise DataMissing(s.data, "bloodyspy data import SOURCE")
+    _dvc(s, "add", "data")
+    pointer = s.root / "data.dvc"
+    content = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+    sources = {"sources": [source.name for source in read_dataset(s.data).sources]}
+    if content.get("meta") != sources:
+        # DVC keeps `meta` as it is; whoever clones reads there whether the data can be drawn anew
+        new = pointer.with_suffix(".dvc.new")
+        new.write_text(yaml.safe_dump({**content, "meta": sources}, sort_keys=False), encoding="utf-8")
+        new.replace(pointer)
+        _dvc(s, "add", "data")
+    _pulling(s).unlink(missing_ok=True)
+    return data_version(s.root)
+
+
+def is_complete(s: Settings) -> bool:
+    """Whether ``data/`` is there and no pull of it was killed half-way."""
+    return s.data.is_dir() and not _pulling(s).exists()
+
+
+def pull_data(s: Settings) -> bool:
+    """Bring ``data/`` as data.dvc names it from the cache or the remote; goes on where a killed pull stopped.
+
+    Returns:
+        Whether it is there now: False where neither holds it, as on a fresh clone.
+
+    Raises:
+        DataMissing: there is no data.dvc.
+        VersioningError: DVC failed in another way.
+    """
+    if not (s.root / "data.dvc").is_file():
+        raise DataMissing(s.root / "data.dvc", "bloodyspy data import SOURCE")
+    try:
+        _dvc(s, "fetch", "data.dvc")
+    except VersioningError as exc:
+        if any(sign in str(exc) for sign in _NOWHERE):
+            return False
+        raise
+    # Killed while files are laid out, data/ would look whole; never --force, which would take away what was imported since
+    _pulling(s).parent.mkdir(parents=True, exist_ok=True)
+    _pulling(s).touch()
+    _dvc(s, "checkout", "data.dvc")
+    _pulling(s).unlink()
+    return True
+
+
+def is_synthetic(s: Settings) -> bool:
+    """Whether what data.dvc names can be drawn anew: its only source is the drawing."""
+    content = yaml.safe_load((s.root / "data.dvc").read_text(encoding="utf-8"))
+    return bool((content.get("meta") or {}).get("sources") == [SYNTHETIC])
+
+
+def is_clean(s: Settings, target: str = "data.dvc") -> bool:
+    """Whether the workspace agrees with a ``.dvc`` file or a stage (``dvc status``)."""
+    return "".join(_dvc(s, "status", "--json", target, quiet=True)[-1:]).strip() == "{}"
+
+
+def push(s: Settings, target: str | None = None) -> None:
+    """Send data and outputs to the default remote: one target, or everything.
+
+    Raises:
+        VersioningError: the remote cannot be reached or written to.
+    """
+    _dvc(s, "push", *([target] if target else []))
+
+
+def reproduce(s: Settings, stages: tuple[str, ...] = ()) -> Reproduction:
+    """Run what is out of date of the graph, or of some stages and what they depend on.
+
+    Raises:
+        VersioningError: a stage failed; the message ends with what it said.
+    """
+    lines = _dvc(s, "repro", *stages)
+    return Reproduction(*(_stages(lines, pattern) for pattern in (_RAN, _RESTORED, _UNCHANGED)))
+
+
+def _stages(lines: list[str], pattern: re.Pattern[str]) -> tuple[str, ...]:
+    return tuple(found[1] for line in lines if (found := pattern.match(line)))
+
+
+def _pulling(s: Settings) -> Path:
+    return s.state / "pulling-data"
+
+
+def _dvc(s: Settings, *arguments: str, quiet: bool = False) -> list[str]:
+    """Run one DVC command; the lines of its output."""
+    deadline = time.monotonic() + BUSY_PATIENCE
+    while True:
+        _clear_stale_locks(s.root / ".dvc" / "tmp")
+        status, lines = _run(s.root, arguments, logging.DEBUG if quiet else logging.INFO)
+        if status == 0:
+            return lines
+        if any(_BUSY in line for line in lines) and time.monotonic() < deadline:
+            logger.warning("Another DVC command is at work here; trying again.")
+            time.sleep(1)
+            continue
+        said = "\n".join(f"  {line}" for line in lines[-25:])
+        raise VersioningError(
+            f"`dvc {' '.join(arguments)}` failed with exit code {status}. Its last lines:\n{said}\n"
+            "Put right what they name and run the same command again; what was done is not done twice."
+        )
+
+
+def _run(root: Path, arguments: tuple[str, ...], level: int) -> tuple[int, list[str]]:
+    environment = {
+        **os.environ,
+        # stages call `bloodyspy` by name: it is found beside this interpreter even where the venv is not activated
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+        "BLOODYSPY_ROOT": str(root),
+    }
+    said: deque[str] = deque(maxlen=5000)
+    with subprocess.Popen(
+        leash.command(sys.executable, "-m", "dvc", "--wait-for-lock", *arguments),
+        cwd=root,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None  # asked for above
+        assert process.stdin is not None
+        try:
+            for raw in process.stdout:
+                if line := _ANSI.sub("", raw).rstrip():
+                    said.append(line)
+                    logger.log(level, "%s", line)
+        finally:
+            process.stdin.close()  # on an interrupt this ends the command; after its end it does nothing
+    return process.returncode, list(said)
+
+
+def _clear_stale_locks(folder: Path) -> None:
+    """Remove DVC's table of locked paths where a kill left it unreadable, or held by what is another process by now.
+
+    DVC itself clears entries of processes that no longer exist. It cannot know that a number was given out again (usual
+    after a container's restart), and it refuses for ever to read a table that was cut off while being written.
+    """
+    table = folder / "rwlock"
+    if not table.is_file():
+        return
+    with (folder / "rwlock.lock").open("a") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # the lock that DVC itself takes to read or write the table
+        try:
+            content = json.loads(table.read_text(encoding="utf-8"))
+            writers = list(content.get("write", {}).values())
+            holders = {int(entry["pid"]) for entry in sum(content.get("read", {}).values(), writers) if entry}
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError):
+            holders = set()
+            logger.warning("%s was cut off by a kill; it is written anew.", table)
+            table.unlink()
+        if holders and not any(_is_dvc(pid) for pid in holders):
+            logger.warning("A DVC command was killed here; the lock that it left is removed.")
+            table.unlink()
+
+
+def _is_dvc(pid: int) -> bool:
+    try:
+        return b"dvc" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False  # no such process, or none of ours

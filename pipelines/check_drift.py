@@ -1,0 +1,37 @@
+"""``check-drift``: are the pictures of these days like those the champion was measured on?"""
+
+from pathlib import Path
+
+from prefect import flow
+
+from bloodyspy.adapters import registry
+from bloodyspy.errors import RegistryError
+from bloodyspy.model.artifact import Artefact
+from monitoring import check
+from monitoring.history import Check
+from pipelines import shown
+from pipelines.project import project, step
+
+fetch = step(registry.artefact_of, "fetch the champion's artefact")
+judge = step(check.check_drift, "judge the newest observations")
+
+
+@flow(name="check-drift")
+def check_drift(rehearsal: Path | None = None) -> Check:
+    """Judge the newest observations of the champion against its own reference, and keep the report.
+
+    Args:
+        rehearsal: a folder with observations of its own, which keeps its own reports; the service's log and history are
+            then left alone.
+    """
+    s, p = project()
+    if rehearsal is not None:
+        s = s.model_copy(update={"state": rehearsal, "observations": rehearsal / "observations"})
+    champion = registry.champion(s)
+    if champion is None:
+        raise RegistryError(
+            "There is no champion to judge observations of. Promote one: `python -m pipelines promote`."
+        )
+    found = judge(Artefact.open(fetch(champion.number, s)), s, p)
+    shown.drift(found)
+    return found

@@ -1,0 +1,45 @@
+"""``python -m pipelines.deployments`` serves the schedules of params.yaml from this process; a Prefect server keeps the time.
+
+Beside it, prefect.yaml deploys the same flows to a work pool; the schedules come from here, so they are stated once.
+"""
+
+from prefect import serve
+from prefect.settings import get_current_settings
+
+from bloodyspy.errors import SettingsError
+from pipelines.check_drift import check_drift
+from pipelines.lifecycle import lifecycle
+from pipelines.project import project
+from pipelines.promote import promote
+from pipelines.train import train
+from pipelines.version_data import version_data
+
+NAME = "bloodyspy"
+
+
+def schedules() -> dict[str, str]:
+    """Cron lines of params.yaml, for the templates of prefect.yaml."""
+    return project()[1].schedules.model_dump()
+
+
+def main() -> None:
+    """Serve every flow until interrupted: the scheduled ones by the clock, all of them on request.
+
+    Raises:
+        SettingsError: no Prefect server is named, so nobody would keep the time.
+    """
+    if get_current_settings().api.url is None:
+        raise SettingsError(
+            "PREFECT_API_URL is not set: schedules are kept by a Prefect server. Start one (`prefect server start`) and "
+            "set PREFECT_API_URL=http://127.0.0.1:4200/api."
+        )
+    cron = schedules()
+    serve(
+        check_drift.to_deployment(NAME, cron=cron["check_drift"]),
+        train.to_deployment(NAME, cron=cron["train"]),
+        *(entry.to_deployment(NAME) for entry in (version_data, promote, lifecycle)),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""What every flow begins with, and how its tasks are made."""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+
+from bloodyspy.params import Params, load_params
+from bloodyspy.settings import Settings, load_settings
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+def project() -> tuple[Settings, Params]:
+    """Places and decisions of the project that this process works on."""
+    settings = load_settings()
+    return settings, load_params(settings.root / "params.yaml")
+
+
+def step(function: Callable[Given, Result], name: str, *, retries: int = 0, wait: float = 10.0) -> Task[Given, Result]:
+    """One library call as a task.
+
+    Nothing is cached here: what need not be done again is known by DVC and by the functions themselves.
+
+    Args:
+        function: does the work.
+        name: what it does, for people.
+        retries: only where another machine is talked to.
+        wait: seconds before a retry.
+    """
+    return Task(fn=function, name=name, cache_policy=NO_CACHE, retries=retries, retry_delay_seconds=wait)

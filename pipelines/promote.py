@@ -1,0 +1,87 @@
+"""``promote``: the best candidate against the champion, and the service told of whoever is champion afterwards.
+
+Each step may be killed and run again. Whatever the decision, the flow ends by seeing that the champion is packed and
+released; that is also how a promotion goes on that was killed after the alias had moved.
+"""
+
+from dataclasses import dataclass
+
+from prefect import flow
+
+from bloodyspy.adapters import packaging, registry
+from bloodyspy.evaluation.comparison import read_comparison
+from bloodyspy.model.artifact import Artefact
+from bloodyspy.promotion.gate import Decision, decide
+from bloodyspy.promotion.release import annotation, contend, one_at_a_time, recorded
+from pipelines import shown
+from pipelines.project import project, step
+
+register = step(registry.register, "register the best candidate")
+challenge = step(registry.set_challenger, "name the challenger")
+stand_down = step(registry.clear_challenger, "dismiss the challenger")
+fetch = step(registry.artefact_of, "fetch an artefact")
+score = step(contend, "score on the sealed part")
+judge = step(decide, "decide")
+annotate = step(registry.annotate, "record the decision")
+crown = step(registry.set_champion, "move the alias champion")
+store = step(packaging.store, "store the model in BentoML")
+build = step(packaging.build, "build the bento")
+tell = step(packaging.tell, "tell the service")
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What came of a promotion."""
+
+    candidate: str
+    challenger: int
+    """Version of the candidate."""
+    decision: Decision | None
+    """None where the candidate was made champion by hand, so that nobody decided about it here."""
+    was_champion: bool
+    """Whether the best candidate was champion before: then nothing was to be decided."""
+    champion: int | None
+    """Version that the service answers with now."""
+    bento: str | None
+    """Its bento."""
+
+
+@flow(name="promote")
+def promote() -> Promotion:
+    """Register the best candidate, hold it against the champion on the same sealed images, and release the champion."""
+    s, p = project()
+    with one_at_a_time(s):
+        best = Artefact.open(s.artefact(read_comparison(s).best))
+        number = register(best, s)
+        champion = registry.champion(s)
+        was_champion = champion is not None and champion.number == number
+        if champion is not None and was_champion:
+            decision = recorded(champion.tags)
+        else:
+            challenge(number, s)
+            decision = judge(
+                score(number, fetch(number, s), s, p),
+                score(champion.number, fetch(champion.number, s), s, p) if champion else None,
+                p.promotion,
+            )
+            annotate(number, s, tags=annotation(decision), description=decision.summary)
+            if decision.promoted:
+                crown(number, s)
+            else:
+                stand_down(s)
+        champion = registry.champion(s)
+        bento = None
+        if champion is not None:
+            store(fetch(champion.number, s), champion.number, s)
+            bento = build(champion.number, s)
+            tell(champion.number, s)
+        promotion = Promotion(
+            candidate=best.spec.candidate,
+            challenger=number,
+            decision=decision,
+            was_champion=was_champion,
+            champion=champion.number if champion else None,
+            bento=bento,
+        )
+        shown.promotion(promotion.candidate, decision, promotion.champion)
+    return promotion

@@ -1,0 +1,78 @@
+"""Tables and links of the flows, as Prefect artifacts: the newest of each key is on the UI's artifacts page."""
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from bloodyspy.adapters.versioning import Reproduction
+from bloodyspy.dataset.importing import ImportReport
+from bloodyspy.dataset.version import read_dataset
+from bloodyspy.evaluation.comparison import Comparison
+from bloodyspy.promotion.gate import Decision
+from bloodyspy.settings import Settings
+from monitoring.history import Check
+
+
+def _told(synthetic: bool) -> str:
+    return "Drawn cells: synthetic, no number here says anything about real ones. " if synthetic else ""
+
+
+def import_report(report: ImportReport) -> None:
+    """What an import took and refused."""
+    rows = [dict(zip(report.headings, row, strict=True)) for row in report.rows()]
+    create_table_artifact(table=rows, key="import", description=report.title)
+
+
+def data_version(version: str, s: Settings) -> None:
+    """The data version and its sources."""
+    info = read_dataset(s.data)
+    sources = "\n".join(f"- {source.name}: {source.taken} images" for source in info.sources)
+    create_markdown_artifact(f"{_told(info.synthetic)}Data version `{version}`\n\n{sources}", key="data-version")
+
+
+def reproduction(done: Reproduction) -> None:
+    """What ``dvc repro`` did, stage by stage."""
+    what = {"ran": done.ran, "restored from the cache": done.restored, "unchanged": done.unchanged}
+    rows = [{"stage": stage, "was": was} for was, stages in what.items() for stage in stages]
+    create_table_artifact(table=rows, key="stages", description="dvc repro")
+
+
+def comparison(found: Comparison) -> None:
+    """The candidates, best first."""
+    rows = [dict(zip(found.headings, row, strict=True)) for row in found.table()]
+    words = f"{_told(found.synthetic)}Candidates, best first by {found.metric} on the validation part."
+    create_table_artifact(table=rows, key="candidates", description=words)
+
+
+def promotion(candidate: str, decision: Decision | None, champion: int | None) -> None:
+    """The decision and its reasons."""
+    rows = [
+        {
+            "criterion": criterion.name,
+            "value": "not measurable" if criterion.value is None else f"{criterion.value:.4f}",
+            "limit": f"{criterion.limit:.4f}",
+            "passed": "yes" if criterion.passed else "NO",
+        }
+        for criterion in (decision.criteria if decision else ())
+    ]
+    summary = decision.summary if decision else f"{candidate} was made champion by hand; nothing was decided here."
+    create_table_artifact(table=rows, key="decision", description=f"{summary} Champion now: version {champion}.")
+
+
+def drift(check: Check) -> None:
+    """The verdict of a drift check, and where its report lies."""
+    verdict = check.verdict
+    rows = [
+        {
+            "column": column.name,
+            "reference": str(column.reference),
+            "window": str(column.current),
+            "distance": f"{column.statistic:.4f}",
+            "threshold": f"{column.threshold:.4f}",
+            "drifted": "YES" if column.drifted else "no",
+        }
+        for column in verdict.columns
+    ]
+    words = f"{_told(verdict.synthetic)}**{verdict.overall}**: {verdict.reason}"
+    create_table_artifact(table=rows, key="drift-verdict", description=words)
+    create_link_artifact(
+        link=check.page.resolve().as_uri(), link_text=f"{verdict.overall}: {check.folder.name}", key="drift-report"
+    )
