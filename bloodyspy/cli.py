@@ -29,10 +29,11 @@ errors = Console(stderr=True)
 def main() -> None:
     """Entry point: errors of ours are one sentence and exit code 1, never a traceback."""
     logging.basicConfig(
-        level=logging.INFO,
+        level=logging.WARNING,
         format="%(message)s",
         handlers=[RichHandler(console=errors, show_path=False, show_level=False, log_time_format="%H:%M:%S")],
     )
+    logging.getLogger("bloodyspy").setLevel(logging.INFO)
     try:
         app()
     except BloodySpyError as exc:
