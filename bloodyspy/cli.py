@@ -105,7 +105,7 @@ def train(candidate: Annotated[str, typer.Argument(help="a name under `candidate
 def evaluate(candidate: Annotated[str, typer.Argument(help="a name under `candidates`")]) -> None:
     """Measure one fit on held-out pictures and assemble the model directory (DVC stage)."""
     from bloodyspy.adapters.evaluation_log import log_evaluation
-    from bloodyspy.model.assembly import assemble
+    from bloodyspy.evaluation.assembly import assemble
 
     settings, params = _context()
     log_evaluation(assemble(candidate, settings, params), settings, params)

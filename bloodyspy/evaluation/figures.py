@@ -61,8 +61,8 @@ def sensitivity(metrics: Metrics, title: str, floor: float) -> Figure:
     figure = Figure(figsize=(7.2, 4.2), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.errorbar(values, range(len(cells)), xerr=reach, fmt="o", color=PURPLE, ecolor="#b9a6d9", elinewidth=3, ms=6)
-    # a little room right of 100 %, so that a marker there is whole
-    axes.set_xlim(left=max(0.0, min(e.low for e in estimates) - 0.03), right=1.01)
+    # a little room beyond 0 and 100 %, so that a marker there is whole
+    axes.set_xlim(left=max(-0.01, min(e.low for e in estimates) - 0.03), right=1.01)
     for name, value, colour in (("mean", metrics.balanced_accuracy.value, TEAL), ("floor", floor, RED)):
         if value >= axes.get_xlim()[0]:
             axes.axvline(value, color=colour, linewidth=1, linestyle="--", zorder=0)
