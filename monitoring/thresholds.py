@@ -30,7 +30,7 @@ CASE_MIX = "predicted"
 """The column judged by :func:`share_distance`: a change of patients moves it as well as a fault does."""
 JUDGED: tuple[str, ...] = (*MEASURED, CASE_MIX)
 
-LOWEST_RATE = 0.0005
+LOWEST_RATE = 0.001
 """Rarer false alarms than this would need more resamples than an hourly check should pay for."""
 
 _SCALE_QUANTILE = 0.98
@@ -86,13 +86,14 @@ def calibrate(reference: pd.DataFrame, rows: int, false_alarm_rate: float, seed:
     resamples = max(2_000, math.ceil(_ALARMS / false_alarm_rate))
     null = null_distances(reference, rows, resamples, seed)
     scales = np.quantile(null, _SCALE_QUANTILE, axis=0)
-    # A column that is constant in the reference was not resampled: it cannot move by chance, and is held to the
-    # scale of the other numeric columns so that a single odd picture raises no alarm.
-    scales[scales == 0] = scales[: len(MEASURED)].max()
-    if not scales.all():
+    measured = scales[: len(MEASURED)]
+    if not measured.any():
         raise MonitoringError(
             "All pictures of the model's reference measure alike. Assemble it again with `dvc repro`."
         )
+    # Every numeric column has the same null distribution, so they share one scale, estimated from all that vary. One
+    # that is constant in the reference is held to it too: a single odd picture is no alarm, another constant is.
+    measured[:] = measured[measured > 0].mean()
     factor = _upper_quantile((null / scales).max(axis=1), false_alarm_rate)
     return {name: float(scale * factor) for name, scale in zip(JUDGED, scales, strict=True)}
 

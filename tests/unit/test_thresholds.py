@@ -70,9 +70,9 @@ def test_each_measured_column_has_the_null_distribution_of_a_continuous_one() ->
         assert np.quantile(null[:, JUDGED.index(name)], 0.95) == pytest.approx(asymptotic, rel=0.05)
 
 
-@pytest.mark.parametrize(("size", "rows"), [(84, 50), (84, 200), (300, 100)])
+@pytest.mark.parametrize(("size", "rows"), [(84, 200), (300, 50)])
 def test_windows_without_drift_raise_the_stated_share_of_alarms(size: int, rows: int) -> None:
-    rate, trials = 0.05, 400
+    rate, trials = 0.05, 250
     thresholds = calibrate(observed(size, seed=0), rows, rate)
     alarms = 0
     for trial in range(trials):
@@ -106,7 +106,7 @@ def test_a_class_absent_from_a_small_reference_may_appear() -> None:
 
 
 def test_a_rate_too_rare_to_calibrate_is_refused_with_the_remedy() -> None:
-    with pytest.raises(MonitoringError, match=r"monitoring\.false_alarm_rate in params\.yaml to 0\.0005"):
+    with pytest.raises(MonitoringError, match=r"monitoring\.false_alarm_rate in params\.yaml to 0\.001"):
         calibrate(observed(60, seed=0), 50, 0.0001)
 
 
