@@ -62,7 +62,7 @@ def read_users(path: Path) -> UsersFile:
         UsersUnavailable: there is no such file, or it is broken; the message says what to do.
     """
     try:
-        users = UsersFile.model_validate_json(path.read_bytes())
+        return UsersFile.model_validate_json(path.read_bytes())
     except FileNotFoundError as exc:
         raise UsersUnavailable(
             f"The users file {path} is not there. Write it with `bloodyspy users add NAME`."
@@ -70,11 +70,8 @@ def read_users(path: Path) -> UsersFile:
     except (OSError, ValidationError) as exc:
         reason = exc if isinstance(exc, OSError) else f"{exc.error_count()} fault(s), first at {exc.errors()[0]['loc']}"
         raise UsersUnavailable(
-            f"The users file {path} cannot be read: {reason}. Write it anew with `bloodyspy users add NAME`."
+            f"The users file {path} cannot be read: {reason}. Mend it, or remove it and run `bloodyspy users add NAME`."
         ) from exc
-    if not users.users:
-        raise UsersUnavailable(f"The users file {path} names nobody. Add somebody with `bloodyspy users add NAME`.")
-    return users
 
 
 def add_user(path: Path, name: str, password: str, *, replace: bool = False) -> None:
@@ -193,6 +190,8 @@ class Users:
                 return
             self._stamp, self._users = None, {}
             self._verified.clear()
-            self._users = read_users(self._path).users
-            self._stamp = stamp
+            users = read_users(self._path).users
+            if not users:
+                raise UsersUnavailable(f"The users file {self._path} names nobody. Run `bloodyspy users add NAME`.")
+            self._users, self._stamp = users, stamp
             logger.info("%d user(s) in %s", len(self._users), self._path)
