@@ -17,7 +17,7 @@ from bloodyspy.settings import load_settings
 
 def main() -> None:
     settings = load_settings()
-    classifier = Classifier.load(settings.artefact(read_comparison(settings).best.candidate))
+    classifier = Classifier.load(settings.artefact(read_comparison(settings).best))
     manifest = read_manifest(settings.manifest)
     chosen = manifest.groupby("cell_type").head(8)
     payloads = [(settings.data / path).read_bytes() for path in chosen["path"]]
