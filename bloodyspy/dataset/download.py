@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 6
 PAUSE_S = 0.5  # before the second attempt; doubled before each further one
 TIMEOUT_S = 30.0
-_CHUNK = 1 << 20
 
 
 def fetch(url: str, sha256: str, folder: Path) -> Path:
@@ -123,7 +122,7 @@ def _attempt(client: httpx.Client, url: str, part: Path, progress: Progress, bar
         length = response.headers.get("Content-Length")
         progress.update(bar, completed=start, total=start + int(length) if length else None)
         with part.open("ab" if goes_on else "wb") as file:
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_raw():  # as it comes, so that nothing received is lost when it breaks off
                 file.write(chunk)
                 progress.advance(bar, len(chunk))
     return True

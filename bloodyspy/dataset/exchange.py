@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -14,11 +15,12 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 
 
 class Staging:
-    """The work folder of an import, beside data/ on the same file system. There is one: who holds the lock owns it."""
+    """The work folder of an import, beside data/ on the same file system. Only who holds the import lock has one."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.folder = data.with_name(f".{data.name}-importing")
+        self._leftovers = f".{data.name}-importing-*"
+        self.folder = data.with_name(f".{data.name}-importing-{uuid.uuid4().hex[:12]}")
         self.incoming = self.folder / "incoming"  # new images, named by their digest
         self.tree = self.folder / "tree"  # data/ as it shall be
         self._replaced = data.with_name(f".{data.name}-replaced")
@@ -31,7 +33,9 @@ class Staging:
                 self._replaced.rename(self.data)
             else:
                 shutil.rmtree(self._replaced)
-        self.discard()
+        for leftover in self.data.parent.glob(self._leftovers):
+            # A process that drew pictures for the dead import may still be writing there; the next import tries again.
+            shutil.rmtree(leftover, ignore_errors=True)
         self.incoming.mkdir(parents=True)
         self.tree.mkdir()
 
@@ -47,8 +51,7 @@ class Staging:
 
     def discard(self) -> None:
         """Remove the work folder, with what it holds."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def link(held: Path, place: Path) -> None:

@@ -131,7 +131,7 @@ def _facts(path: Path) -> _Facts:
         picture = decode(payload)
     except ImageError as exc:
         raise DataError(
-            f"{path} is damaged ({exc}): data/ was changed after its import. "
+            f"{path} does not decode: data/ was changed after its import. "
             "Restore it with `dvc checkout --force data.dvc`, or import again with --replace."
         ) from exc
     return _Facts(
