@@ -94,6 +94,20 @@ def test_signature_and_input_example_are_kept(model: mlflow.pyfunc.PyFuncModel) 
         model.predict(pd.DataFrame({"picture": pictures()}))
 
 
+def test_the_loader_needs_no_package_that_the_model_does_not_name(s: Settings) -> None:
+    script = (
+        "import sys, bloodyspy.adapters.pyfunc as loader; loader._load_pyfunc(sys.argv[1])\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(s.artefact("small_cnn"))], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert {"onnxruntime", "cv2", "PIL", "pandas", "pydantic"} <= loaded
+    assert not loaded & {"tensorflow", "keras", "mlflow", "bentoml", "dvc", "scipy", "matplotlib", "pydantic_settings"}
+    assert not loaded & {"rich", "typer", "yaml", "sklearn", "onnx"}
+
+
 def test_a_bad_picture_is_named_by_its_row(s: Settings) -> None:
     loaded = Pictures(Classifier.load(s.artefact("small_cnn")))
     with pytest.raises(UnreadableImage, match="row 1"):

@@ -1,9 +1,16 @@
 """Versions, aliases and artefacts in a real MLflow on SQLite."""
 
 import logging
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 from handmade import make_artefact
@@ -213,6 +220,77 @@ def test_a_store_that_cannot_be_used_is_one_sentence(settings: Settings, monkeyp
     monkeypatch.setenv("BLOODYSPY_MLFLOW_URI", f"file://{settings.root}/mlruns")
     with pytest.raises(RegistryError, match="Check that MLflow answers at file:"):
         registry.champion(load_settings())
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """A real tracking server that keeps the artefacts behind itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = tmp_path / "server"
+    place.mkdir()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    stores = [
+        "--backend-store-uri",
+        f"sqlite:///{place}/mlflow.db",
+        "--artifacts-destination",
+        str(place / "artifacts"),
+    ]
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    with (place / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, *stores],
+            env=environment,
+            cwd=place,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        address, give_up = f"http://127.0.0.1:{port}", time.monotonic() + 180
+        while not _healthy(address):
+            assert process.poll() is None, (place / "log").read_text()[-3000:]
+            assert time.monotonic() < give_up, (place / "log").read_text()[-3000:]
+            time.sleep(0.3)
+        yield address
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait(20)
+
+
+def _healthy(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_from_a_server_the_artefact_is_fetched_once_and_checked(
+    settings: Settings, params: Params, served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLOODYSPY_MLFLOW_URI", served)
+    s = load_settings()
+    client = registry.connect(s)
+    run_id = client.create_run(client.create_experiment(s.experiment)).info.run_id
+    made = make_artefact(s.artefact("small_cnn"), run_id)
+    log_evaluation(made, s, params)
+    assert registry.register(made, s) == registry.register(made, s) == 1
+    registry.set_champion(1, s)
+
+    place = registry.artefact_of(1, s)
+    assert place.is_relative_to(s.state)
+    assert Artefact.open(place).digest == made.digest
+    assert [entry.name for entry in place.parent.iterdir()] == [place.name]
+    before = place.stat().st_ino
+    assert registry.artefact_of(1, s).stat().st_ino == before
+    (place / "card.md").write_text("forged")
+    with pytest.raises(ArtefactInvalid):
+        registry.artefact_of(1, s)
 
 
 def test_client_is_of_the_settings(s: Settings) -> None:

@@ -1,0 +1,160 @@
+"""From a fit to an artefact, with a real network trained on drawn cells."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bloodyspy.cells import CELL_TYPES
+from bloodyspy.dataset.importing import import_images
+from bloodyspy.dataset.manifest import build_manifest, digest, write_manifest
+from bloodyspy.dataset.preparation import load_prepared, prepare
+from bloodyspy.errors import ArtefactInvalid, DataMissing
+from bloodyspy.evaluation import assembly
+from bloodyspy.evaluation.assembly import assemble
+from bloodyspy.evaluation.comparison import read_scores
+from bloodyspy.evaluation.scoring import part_of, predict, score_predictions
+from bloodyspy.model.artifact import Artefact
+from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.training import fit
+from bloodyspy.observation import COLUMNS, PROBABILITIES
+from bloodyspy.params import Params, load_params
+from bloodyspy.settings import Settings
+
+# Keras hands its tensors to NumPy 2 without the `copy` keyword.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+ROOT = Path(__file__).parents[2]
+NAME = "small_cnn"
+RUN = "5" * 32
+
+
+class Notebook:
+    """A recorder that keeps nothing."""
+
+    run_id = RUN
+
+    def begin(self, identity: str) -> int:
+        return 0
+
+    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
+        return None
+
+
+@pytest.fixture(scope="module")
+def p() -> Params:
+    params = load_params(ROOT / "params.yaml")
+    candidate = params.candidates[NAME].model_copy(update={"epochs": 2})
+    drawn = params.synthetic.model_copy(update={"per_class": 12})
+    return params.model_copy(update={"candidates": {NAME: candidate}, "synthetic": drawn})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, p: Params) -> Settings:
+    """A project in which `train` has run."""
+    s = Settings(root=tmp_path_factory.mktemp("project"))
+    import_images("synthetic", s, p)
+    (s.root / "data.dvc").write_text(f"outs:\n- md5: {'d' * 32}.dir\n  path: data\n")
+    s.build.mkdir()
+    write_manifest(build_manifest(s.data, p.split), s.manifest)
+    prepare(s, p, p.candidates[NAME].input)
+    fit(NAME, s, p, Notebook())
+    return s
+
+
+@pytest.fixture(scope="module")
+def assembled(trained: Settings, p: Params) -> Artefact:
+    return assemble(NAME, trained, p)
+
+
+@pytest.fixture(scope="module")
+def classifier(assembled: Artefact) -> Classifier:
+    return Classifier.load(assembled.path)
+
+
+def test_the_artefact_says_what_it_is(assembled: Artefact, trained: Settings) -> None:
+    spec = assembled.spec
+    assert assembled.path == trained.artefact(NAME)
+    assert (spec.run_id, spec.data_version, spec.candidate, spec.synthetic) == (RUN, "d" * 32, NAME, True)
+    assert spec.manifest_digest == digest(trained.manifest)
+    card = (assembled.path / "card.md").read_text()
+    assert "drawn cells" in card
+    assert str(read_scores(assembled).test.accuracy) in card
+
+
+def test_scores_are_those_of_the_sealed_graph_on_the_original_bytes(
+    classifier: Classifier, assembled: Artefact, trained: Settings
+) -> None:
+    kept = pd.read_parquet(trained.build / "predictions" / f"{NAME}.parquet")
+    for part in ("validation", "test"):
+        rows, answers = part_of(trained, part), kept[kept["part"] == part]
+        assert list(answers["path"]) == list(rows["path"])
+        assert list(answers["actual"]) == list(rows["cell_type"])
+        walked = [classifier.observe((trained.data / path).read_bytes()).probabilities for path in rows["path"]]
+        np.testing.assert_allclose(answers[list(PROBABILITIES)], walked, atol=1e-6)
+        assert getattr(read_scores(assembled), part) == score_predictions(answers)
+
+
+def test_prepared_arrays_and_decoded_pictures_are_one_road(
+    classifier: Classifier, trained: Settings, p: Params
+) -> None:
+    rows = part_of(trained, "test")
+    spec = p.inputs[p.candidates[NAME].input].model_copy(update={"size": 65})
+    without = p.model_copy(update={"inputs": {p.candidates[NAME].input: spec}})
+    pd.testing.assert_frame_equal(predict(classifier, trained, p, rows), predict(classifier, trained, without, rows))
+    images = load_prepared(trained.prepared(p.candidates[NAME].input))
+    assert len(images) == 96
+
+
+def test_reference_is_what_the_service_would_log(
+    classifier: Classifier, assembled: Artefact, trained: Settings
+) -> None:
+    reference = pd.read_parquet(assembled.path / "reference.parquet")
+    rows = part_of(trained, "calibration")
+    assert tuple(reference.columns) == COLUMNS
+    assert len(reference) == len(rows)
+    first = classifier.observe((trained.data / rows["path"].iloc[0]).read_bytes()).row()
+    assert reference.iloc[0].to_dict() == first
+
+
+def test_what_dvc_shows_is_written(assembled: Artefact, trained: Settings) -> None:
+    numbers = json.loads((trained.build / "metrics" / f"{NAME}.json").read_text())
+    scores = read_scores(assembled)
+    assert numbers["test_macro_f1"] == pytest.approx(scores.test.macro_f1.value, abs=1e-6)
+    confusion = pd.read_csv(trained.build / "plots" / NAME / "confusion.csv")
+    counted = pd.crosstab(confusion["actual"], confusion["predicted"]).reindex(index=CELL_TYPES, columns=CELL_TYPES)
+    np.testing.assert_array_equal(counted.fillna(0), scores.test.confusion)
+    calibration = pd.read_csv(trained.build / "plots" / NAME / "calibration.csv")
+    gaps = (calibration["confidence"] - calibration["accuracy"]).abs() * calibration["images"]
+    assert gaps.sum() / calibration["images"].sum() == pytest.approx(scores.test.ece, abs=1e-5)
+
+
+def test_a_killed_assembly_leaves_what_was_there(
+    assembled: Artefact, trained: Settings, p: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(assembly, "export", killed)
+        with pytest.raises(KeyboardInterrupt):
+            assemble(NAME, trained, p)
+    assert Artefact.open(trained.artefact(NAME)).digest == assembled.digest
+    again = assemble(NAME, trained, p)
+    assert read_scores(again) == read_scores(assembled)
+    assert [path.name for path in trained.artefact(NAME).parent.iterdir()] == [NAME]
+
+
+def test_a_fit_of_other_data_is_refused(trained: Settings, p: Params, tmp_path: Path) -> None:
+    other = Settings(root=tmp_path)
+    with pytest.raises(DataMissing, match="train small_cnn"):
+        assemble(NAME, other, p)
+    shutil.copytree(trained.fit(NAME), other.fit(NAME))
+    manifest = pd.read_parquet(trained.manifest)
+    write_manifest(manifest.iloc[1:].reset_index(drop=True), other.manifest)
+    with pytest.raises(ArtefactInvalid, match="another manifest"):
+        assemble(NAME, other, p)
