@@ -19,6 +19,7 @@ from bloodyspy.serving.answers import (
     Classification,
     Fault,
     ImageAnswer,
+    Refusal,
     ServedModelAnswer,
     Status,
     classification,
@@ -144,7 +145,7 @@ async def image(request: Request, user: User) -> Response:
 @router.post(
     "/bloodyspy/images",
     tags=["original"],
-    response_model=dict[str, Any],
+    response_model=dict[str, str | ImageAnswer | Refusal],
     responses=_FAULTS,
     openapi_extra=_form("files", several=True),
 )

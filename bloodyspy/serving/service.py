@@ -8,9 +8,7 @@ from bloodyspy.model.release import NAME
 from bloodyspy.serving.application import create_application
 from bloodyspy.settings import load_settings
 
-# This module is a program's entry: the library's log goes where BentoML's goes.
-for handler in logging.getLogger("bentoml").handlers:
-    logging.getLogger("bloodyspy").addHandler(handler)
+# This module is a program's entry; BentoML has given the root logger a handler, but shows only its own information.
 logging.getLogger("bloodyspy").setLevel(logging.INFO)
 
 settings = load_settings()
