@@ -9,6 +9,7 @@ import great_expectations as gx
 import great_expectations.expectations as gxe
 import pandas as pd
 from great_expectations.core import ExpectationValidationResult, RunIdentifier
+from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.row_conditions import Column
 
@@ -38,18 +39,15 @@ def check(frame: pd.DataFrame, params: Params, report: Path) -> Findings:
         params: the minimums, the allowed sides, and how near a near-duplicate is.
         report: folder of the Data Docs; ``index.html`` is their door.
     """
-    context = gx.get_context(mode="ephemeral")
+    site = {
+        "class_name": "SiteBuilder",
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(report)},
+    }
+    # Stores in memory, and no other site: by default the pages would go to a temporary folder that nobody would find.
+    config = DataContextConfig(store_backend_defaults=InMemoryStoreBackendDefaults(), data_docs_sites={_SITE: site})
+    context = gx.get_context(mode="ephemeral", project_config=config)
     context.variables.progress_bars = {"globally": False}
-    for site in context.get_site_names():
-        context.delete_data_docs_site(site)  # the default one lies in a temporary folder that nobody would find
-    context.add_data_docs_site(
-        site_name=_SITE,
-        site_config={
-            "class_name": "SiteBuilder",
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(report)},
-        },
-    )
     asset = context.data_sources.add_pandas("data").add_dataframe_asset("manifest")
     suite = context.suites.add(gx.ExpectationSuite(name=_NAME, expectations=list(_expectations(params))))
     definition = context.validation_definitions.add(
@@ -69,7 +67,9 @@ def check(frame: pd.DataFrame, params: Params, report: Path) -> Findings:
         batch_parameters={"dataframe": frame},
         run_id=RunIdentifier(run_name="validate", run_time=datetime.datetime.now(datetime.UTC)),
     )
+    order = [expectation.description for expectation in suite.expectations]
     results = [one for run in result.run_results.values() for one in run.results]
+    results.sort(key=lambda one: order.index(one.expectation_config.description))
     return Findings(len(results), tuple(_in_words(one) for one in results if not one.success))
 
 
@@ -159,15 +159,14 @@ def _measures(params: Params) -> Iterator[Expectation]:
 
 
 def _in_words(result: ExpectationValidationResult) -> str:
-    config, seen = result.expectation_config, result.result
-    sentence = config.description if config is not None and config.description else "An expectation"
+    sentence, seen = result.expectation_config.description, result.result
     count = seen.get("unexpected_count")
     if count:
         examples = [_example(entry) for entry in (seen.get("unexpected_index_list") or [])[:_SHOWN]]
         more = f" and {count - len(examples)} more" if count > len(examples) else ""
         return f"{sentence}: not so for {count} of {seen['element_count']}: {', '.join(examples)}{more}."
     if "partial_missing_list" in seen:
-        return f"{sentence}: missing are {', '.join(map(str, seen['partial_missing_list']))}."
+        return f"{sentence}: missing are {', '.join(sorted(seen['partial_missing_list']))}."
     if seen.get("observed_value") is not None:
         return f"{sentence}: found {_plain(seen['observed_value'])}."
     faults = {fault["exception_message"] for fault in _faults(result.exception_info)}

@@ -18,6 +18,9 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item], descriptio
     The first exception ends it: what has not begun is cancelled and the exception is raised here.
     """
     threads = min(16, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="images")
+    try:
         results = pool.map(work, items)
         return list(track(results, description, total=len(items), console=Console(stderr=True)))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an interrupt, too, nothing goes on in the background

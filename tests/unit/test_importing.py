@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 import stat
+import time
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pictures import delivery, picture, snapshot, write
 from bloodyspy.dataset import exchange, importing, sources
 from bloodyspy.dataset.holdings import Reason
 from bloodyspy.dataset.importing import ImportReport, import_images
+from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import DataError, SourceError
 from bloodyspy.params import Params
@@ -380,3 +382,19 @@ def test_a_second_import_waits_and_then_says_why_it_gives_up(
     settings.state.mkdir()
     with FileLock(settings.state / "import.lock"), pytest.raises(SourceError, match="Another import is running"):
         take(delivery(tmp_path / "one", 1))
+
+
+def test_the_first_fault_ends_the_work(tmp_path: Path) -> None:
+    done = []
+
+    def work(item: int) -> int:
+        if item == 3:
+            raise ValueError(item)
+        done.append(item)
+        time.sleep(0.001)
+        return item
+
+    with pytest.raises(ValueError, match="3"):
+        in_threads(work, range(5000), "Working")
+    assert len(done) < 1000
+    assert in_threads(str, range(50), "Working") == [str(i) for i in range(50)]
