@@ -26,7 +26,7 @@ def fingerprint(pixels: NDArray[np.uint8]) -> str:
 def pairs_within(fingerprints: Sequence[str], bits: int) -> NDArray[np.int64]:
     """Every pair whose hashes differ in at most ``bits`` bits: indices (i, j) with i < j, shape (k, 2).
 
-    Exhaustive and exact; 20,000 pictures take about 1.5 s.
+    Exhaustive and exact; 20,000 pictures take about 2 s.
     """
     words = _words(fingerprints)
     found = [np.empty((0, 2), dtype=np.int64)]
@@ -44,14 +44,13 @@ def nearest_elsewhere(fingerprints: Sequence[str], groups: Sequence[str]) -> NDA
         fingerprints: perceptual hashes, n of them.
         groups: the group of each picture.
     """
-    words = _words(fingerprints)
-    _, group = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
+    words, group = _words(fingerprints), np.asarray(groups, dtype=np.str_)
     nearest = np.full(len(words), BITS + 1, dtype=np.int64)
-    for start in range(0, len(words), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        distances = _distances(words[block], words)
-        distances[group[block, None] == group[None]] = BITS + 1
-        nearest[block] = distances.min(axis=1)
+    for name in np.unique(group):
+        inside, outside = np.flatnonzero(group == name), words[group != name]
+        for start in range(0, len(inside), _BLOCK):
+            block = inside[start : start + _BLOCK]
+            nearest[block] = _distances(words[block], outside).min(axis=1, initial=BITS + 1)
     return nearest
 
 
