@@ -17,6 +17,7 @@ from bloodyspy.evaluation.card import Facts, render, sizes_of
 from bloodyspy.evaluation.metrics import ECE_BINS, Scores
 from bloodyspy.evaluation.scoring import digest_of, inputs_of, part_of, predict, score_predictions
 from bloodyspy.images.preprocess import InputSpec, golden_hash
+from bloodyspy.images.statistics import STATISTICS
 from bloodyspy.model import artifact
 from bloodyspy.model.artifact import Artefact, ModelSpec
 from bloodyspy.model.classifier import Classifier
@@ -78,13 +79,17 @@ def assemble(name: str, s: Settings, p: Params) -> Artefact:
 
 
 def reference(classifier: Classifier, s: Settings, images: pd.DataFrame) -> pd.DataFrame:
-    """Observations of the original bytes of ``images``, walked as the service walks a request; columns ``COLUMNS``."""
+    """Observations of the original bytes of ``images``, walked as the service walks a request; columns ``COLUMNS``.
+
+    Statistics are rounded to six decimals, as in the manifest: the last bits of a sum depend on where the picture lies
+    in memory, and the same fit should give the same artefact.
+    """
 
     def observe(path: str) -> Observation:
         return classifier.observe((s.data / path).read_bytes())
 
     observations = in_threads(observe, list(images["path"]), "Observing the reference")
-    return pd.DataFrame(rows(observations), columns=list(COLUMNS))
+    return pd.DataFrame(rows(observations), columns=list(COLUMNS)).round(dict.fromkeys(STATISTICS, 6))
 
 
 def _spec(fit: Fit) -> ModelSpec:

@@ -34,6 +34,17 @@ class Row(BaseModel):
     test_macro_f1: Estimate
     test_ece: float
 
+    def flat(self) -> dict[str, str | float]:
+        """Numbers for a table that programs read: ``x``, ``x_low`` and ``x_high`` for each estimate."""
+        cells: dict[str, str | float] = {}
+        for name in Row.model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Estimate):
+                cells |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+            else:
+                cells[name] = value
+        return cells
+
 
 class Comparison(BaseModel):
     """Candidates, best first."""
@@ -101,8 +112,9 @@ def compare(s: Settings, p: Params) -> Comparison:
     s.comparison.parent.mkdir(parents=True, exist_ok=True)
     s.comparison.write_text(comparison.model_dump_json(indent=2) + "\n", encoding="utf-8")
     with s.comparison.with_suffix(".csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([comparison.headings, *comparison.table()])
+        writer = csv.DictWriter(stream, list(rows[0].flat()), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row.flat() for row in comparison.rows)
     return comparison
 
 

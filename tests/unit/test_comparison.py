@@ -21,9 +21,10 @@ def test_best_on_validation_comes_first_and_is_written_down(settings: Settings, 
     assert comparison.synthetic
     assert read_comparison(settings) == comparison
     with settings.comparison.with_suffix(".csv").open(encoding="utf-8", newline="") as stream:
-        headings, *rows = csv.reader(stream)
-    assert tuple(headings) == comparison.headings
-    assert [tuple(row) for row in rows] == comparison.table()
+        rows = list(csv.DictReader(stream))
+    assert [row["candidate"] for row in rows] == [row.candidate for row in comparison.rows]
+    assert float(rows[0]["test_macro_f1_low"]) == comparison.rows[0].test_macro_f1.low
+    assert all(len(words) == len(comparison.headings) for words in comparison.table())
 
 
 def test_of_equals_the_smaller_one_wins(settings: Settings, params: Params) -> None:
