@@ -1,9 +1,10 @@
-"""``python -m pipelines.deployments`` serves the schedules of params.yaml from this process; a Prefect server keeps the time.
+"""``python -m pipelines.deployments`` serves the schedules of params.yaml; a Prefect server keeps the time.
 
 Beside it, prefect.yaml deploys the same flows to a work pool; the schedules come from here, so they are stated once.
 """
 
 from prefect import serve
+from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import get_current_settings
 
 from bloodyspy.errors import SettingsError
@@ -30,14 +31,16 @@ def main() -> None:
     """
     if get_current_settings().api.url is None:
         raise SettingsError(
-            "PREFECT_API_URL is not set: schedules are kept by a Prefect server. Start one (`prefect server start`) and "
-            "set PREFECT_API_URL=http://127.0.0.1:4200/api."
+            "PREFECT_API_URL is not set: schedules are kept by a Prefect server. Start one (`prefect server start`) "
+            "and set PREFECT_API_URL=http://127.0.0.1:4200/api."
         )
     cron = schedules()
     serve(
-        check_drift.to_deployment(NAME, cron=cron["check_drift"]),
-        train.to_deployment(NAME, cron=cron["train"]),
-        *(entry.to_deployment(NAME) for entry in (version_data, promote, lifecycle)),
+        RunnerDeployment.from_flow(check_drift, NAME, cron=cron["check_drift"]),
+        RunnerDeployment.from_flow(train, NAME, cron=cron["train"]),
+        RunnerDeployment.from_flow(version_data, NAME),
+        RunnerDeployment.from_flow(promote, NAME),
+        RunnerDeployment.from_flow(lifecycle, NAME),
     )
 
 

@@ -169,8 +169,10 @@ def _await_ready(process: "subprocess.Popen[bytes]", service: Service) -> None:
 
 
 def held_out(s: Settings, count: int, seed: int = 0) -> list[Picture]:
-    """Pictures that no network was fitted on, in the case mix of the data set: of the validation part, and where that has
-    too few, of the sealed part as well (nothing is chosen or fitted by what comes of them).
+    """Pictures that no network was fitted on, in the case mix of the data set.
+
+    They are of the validation part, and where that has too few, of the sealed part as well: nothing is chosen or fitted
+    by what comes of them.
 
     Raises:
         DataMissing, DataError: there is no manifest, or a part is empty.
