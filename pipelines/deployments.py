@@ -1,6 +1,7 @@
 """``python -m pipelines.deployments`` serves the schedules of params.yaml; a Prefect server keeps the time.
 
-Beside it, prefect.yaml deploys the same flows to a work pool; the schedules come from here, so they are stated once.
+prefect.yaml deploys the same flows, with the same schedules, to a work pool. Use the one or the other: with both, each
+drift check is made twice.
 """
 
 from prefect import serve
@@ -15,7 +16,8 @@ from pipelines.promote import promote
 from pipelines.train import train
 from pipelines.version_data import version_data
 
-NAME = "bloodyspy"
+NAME = "served"
+"""Not the name in prefect.yaml: Prefect would change half of a worker's deployment into one served from here."""
 
 
 def schedules() -> dict[str, str]:
