@@ -1,0 +1,82 @@
+"""Every ``bash`` block of the README, in its order, in one shell of a clone. Servers stay up for the blocks that follow."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from story import Clone, environment
+
+# How a person knows that a server of the README is up: an address to ask, or words in what it prints.
+SERVERS = {
+    "mlflow ui": "http://127.0.0.1:5000/health",
+    "bentoml serve": "http://127.0.0.1:3000/readyz",
+    "prefect server start": "http://127.0.0.1:4200/api/health",
+    "python -m pipelines.deployments": "bloodyspy",
+}
+PROLOGUE = r"""
+set -euo pipefail
+up() {  # up LOG ADDRESS-OR-WORDS PID
+    for _ in $(seq 240); do
+        case "$2" in http*) curl -sf "$2" > /dev/null && return ;; *) grep -q "$2" "$1" && return ;; esac
+        kill -0 "$3" || break
+        sleep 0.5
+    done
+    echo "not up: $2"; tail -n 60 "$1"; exit 1
+}
+"""
+
+
+def blocks(readme: str) -> list[str]:
+    return re.findall(r"^```bash\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def script(readme: str, folder: Path) -> str:
+    lines = [PROLOGUE]
+    for number, line in enumerate("\n".join(blocks(readme)).splitlines()):
+        server = next((command for command in SERVERS if line.startswith(command)), None)
+        if server is None:
+            lines.append(f"echo '$' {line.split('#')[0]!r}\n{line}")
+        else:
+            log = folder / f"server-{number}.log"
+            lines.append(f"{line} > {log} 2>&1 &\nup {log} {SERVERS[server]!r} $!")
+    text = "\n".join(lines)
+    for port in ("5000", "3000", "4200"):
+        text = re.sub(rf"(?<=[: ]){port}\b", free_port(), text)
+    return text
+
+
+def test_the_commands_of_the_readme_run(clone: Clone, tmp_path: Path) -> None:
+    readme = (clone.folder / "README.md").read_text(encoding="utf-8")
+    assert len(blocks(readme)) >= 10
+    assert blocks(readme)[0] == "make lifecycle\n"
+    told = tmp_path / "told"
+    with told.open("wb") as stream:
+        shell = subprocess.Popen(
+            ["bash", "-c", script(readme, tmp_path)],
+            cwd=clone.folder,
+            env=environment(clone.folder),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = shell.wait(timeout=800)
+        finally:
+            os.killpg(shell.pid, signal.SIGTERM)
+            try:
+                shell.wait(timeout=10)
+            finally:
+                os.killpg(shell.pid, signal.SIGKILL)
+    said = told.read_text(errors="replace")
+    assert status == 0, said[-6000:]
+    answers = re.findall(r'"predicted":\s*"([a-z ]+)"', said)
+    assert answers == ["platelet", "platelet"], said[-3000:]

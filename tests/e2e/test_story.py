@@ -1,0 +1,78 @@
+"""The README's story on a clone of this repository, with the real tools: what a person sees and does after `make lifecycle`."""
+
+import shutil
+
+from story import Clone
+
+
+def test_the_closing_table_says_what_happened(clone: Clone) -> None:
+    said = " ".join(clone.printed.split())
+    for words in (
+        "synthetic",
+        "small_cnn",
+        "efficientnet_lite0",
+        "promoted",
+        "stable",
+        "drifted",
+        "mlflow ui",
+        "bentoml serve",
+    ):
+        assert words in said, words
+
+
+def test_the_committed_data_version_is_the_drawn_one(clone: Clone) -> None:
+    assert "up to date" in clone.run("dvc", "status", "data.dvc")
+    assert clone.run("git", "status", "--porcelain", "data.dvc") == ""
+
+
+def test_a_second_repro_does_nothing(clone: Clone) -> None:
+    before = clone.run_ids()
+    printed = clone.run("dvc", "repro")
+    assert "Running stage" not in printed
+    assert clone.run_ids() == before
+    assert len(before) == 2
+
+
+def test_outputs_come_back_from_the_remote_and_nothing_is_trained_again(clone: Clone) -> None:
+    before = clone.run_ids()
+    shutil.rmtree(clone.folder / "build")
+    shutil.rmtree(clone.folder / ".dvc" / "cache")
+    clone.run("dvc", "pull")
+    printed = clone.run("dvc", "repro")
+    assert "Running stage" not in printed
+    assert clone.run_ids() == before
+
+
+def test_changing_one_candidate_reruns_one_candidate(clone: Clone) -> None:
+    params = clone.folder / "params.yaml"
+    kept = params.read_text()
+    try:
+        params.write_text(kept.replace("epochs: 14", "epochs: 15"))
+        printed = clone.run("dvc", "repro", "--dry")
+    finally:
+        params.write_text(kept)
+    ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
+    assert ran == {"train@small_cnn", "evaluate@small_cnn", "compare"}
+
+
+def test_metrics_and_plots_are_dvc_s(clone: Clone) -> None:
+    assert "efficientnet_lite0" in clone.run("dvc", "metrics", "show")
+    assert "html" in clone.run("dvc", "plots", "show")
+
+
+def test_the_champion_answers_as_an_mlflow_model(clone: Clone) -> None:
+    code = """
+import glob, mlflow, pandas
+mlflow.set_tracking_uri("sqlite:///var/mlflow.db")
+model = mlflow.pyfunc.load_model("models:/bloodyspy@champion")
+pictures = sorted(glob.glob("data/platelet/*.jpg"))[:4]
+answers = model.predict(pandas.DataFrame({"image": [open(picture, "rb").read() for picture in pictures]}))
+assert list(answers["predicted"]) == ["platelet"] * 4, answers
+"""
+    clone.run("python", "-c", code)
+
+
+def test_promoting_again_changes_nothing(clone: Clone) -> None:
+    release = (clone.folder / "var" / "release.json").read_bytes()
+    clone.run("python", "-m", "pipelines", "promote")
+    assert (clone.folder / "var" / "release.json").read_bytes() == release
