@@ -32,5 +32,6 @@ def main() -> None:
         "observe (the whole road)": lambda: [classifier.observe(payload) for payload in payloads],
     }
     kind = "drawn" if classifier.spec.synthetic else "real"
-    title = f"{classifier.spec.network}, {classifier.spec.input.size} px, {len(payloads)} {kind} pictures of {len(CELL_TYPES)} types"
+    size = classifier.spec.input.size
+    title = f"{classifier.spec.network}, {size} px, {len(payloads)} {kind} pictures of {len(CELL_TYPES)} types"
     show(title, measure(ways, per=len(payloads)), "observe (the whole road)")

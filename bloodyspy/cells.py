@@ -16,7 +16,7 @@ class CellType(StrEnum):
     PLATELET = "platelet"
 
     @property
-    def index(self) -> int:
+    def position(self) -> int:
         """Position in a probability vector, 0 to 7."""
         return CELL_TYPES.index(self)
 

@@ -48,9 +48,7 @@ def _context() -> tuple[Settings, Params]:
 
 @data_app.command("import")
 def data_import(
-    source: Annotated[
-        str, typer.Argument(help="a folder per class, a zip of one, its URL, `synthetic` or `pbc`")
-    ],
+    source: Annotated[str, typer.Argument(help="a folder per class, a zip of one, its URL, `synthetic` or `pbc`")],
     checksum: Annotated[str | None, typer.Option(help="SHA-256 of the archive; required for a URL")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="start from nothing instead of adding")] = False,
 ) -> None:

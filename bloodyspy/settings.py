@@ -1,4 +1,4 @@
-"""Places and secrets, read from the environment as ``BLOODYSPY_*``. Decisions live in params.yaml, facts in the artefact."""
+"""Places and secrets, read from the environment as ``BLOODYSPY_*``; decisions live in params.yaml."""
 
 from pathlib import Path
 from typing import Any

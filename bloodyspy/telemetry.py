@@ -1,8 +1,8 @@
 """The one place where the tools' usage reporting is switched off.
 
 Every variable is read by its tool at import or at start, so it must stand in the environment before that. Importing
-``bloodyspy`` does it for the project's own processes; ``make`` installs a ``.pth`` line that does it for every command of
-the virtual environment (``mlflow ui``, ``prefect server start``), which never import this package.
+``bloodyspy`` does it for the project's own processes; ``make`` installs a ``.pth`` line that does it for every command
+of the virtual environment (``mlflow ui``, ``prefect server start``), which never import this package.
 """
 
 import os

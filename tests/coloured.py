@@ -46,9 +46,9 @@ def lay_out(s: Settings) -> None:
         folder = s.data / cell
         folder.mkdir(parents=True)
         for number in range(EACH + 4):
-            odd = cell.index == 0 and number < ODD
+            odd = cell.position == 0 and number < ODD
             picture = folder / f"{number}.png"
-            Image.fromarray(_picture(_ODD if odd else _COLOURS[cell.index], number)).save(picture)
+            Image.fromarray(_picture(_ODD if odd else _COLOURS[cell.position], number)).save(picture)
             rows.append(
                 dict.fromkeys(COLUMNS, "")
                 | dict.fromkeys(STATISTICS, 1)

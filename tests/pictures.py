@@ -32,7 +32,7 @@ def delivery(folder: Path, per_class: int, first: int = 0) -> Path:
     return write(
         folder,
         {
-            f"{cell}/{cell.upper()[:2]}_{first + i}.png": picture(1000 * cell.index + first + i)
+            f"{cell}/{cell.upper()[:2]}_{first + i}.png": picture(1000 * cell.position + first + i)
             for cell in CELL_TYPES
             for i in range(per_class)
         },

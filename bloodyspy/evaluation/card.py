@@ -166,7 +166,7 @@ def _scores(facts: Facts) -> str:
                 str(cell),
                 f"{metrics.support[cell]:,}",
                 str(estimate) if estimate else "no image",
-                _confused(metrics, cell.index),
+                _confused(metrics, cell.position),
             )
         )
     classes = _table(("cell type", "images", "sensitivity", "most often taken for"), rows)
@@ -208,7 +208,9 @@ def _score_table(scores: Scores) -> str:
 
 def _confused(metrics: Metrics, actual: int) -> str:
     wrong = {
-        cell: count for cell, count in zip(CELL_TYPES, metrics.confusion[actual], strict=True) if cell.index != actual
+        cell: count
+        for cell, count in zip(CELL_TYPES, metrics.confusion[actual], strict=True)
+        if cell.position != actual
     }
     cell = max(wrong, key=lambda name: wrong[name])
     return f"{cell} ({wrong[cell]:,})" if wrong[cell] else "-"

@@ -107,9 +107,11 @@ def score(labels: NDArray[np.integer], probabilities: NDArray[np.floating], seed
         balanced_accuracy=percentile(float(balanced_accuracy(confusion)), balanced_accuracy(resampled)),
         macro_f1=percentile(float(macro_f1(confusion)), macro_f1(resampled)),
         sensitivity={
-            cell: wilson(int(hits[cell.index]), int(support[cell.index])) for cell in CELL_TYPES if support[cell.index]
+            cell: wilson(int(hits[cell.position]), int(support[cell.position]))
+            for cell in CELL_TYPES
+            if support[cell.position]
         },
-        support={cell: int(support[cell.index]) for cell in CELL_TYPES},
+        support={cell: int(support[cell.position]) for cell in CELL_TYPES},
         ece=expected_calibration_error(predicted == labels, probabilities.max(axis=1)),
         log_loss=float(-np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1.0)).mean()),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),

@@ -81,5 +81,5 @@ def predict(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) 
 
 def score_predictions(predictions: pd.DataFrame) -> Metrics:
     """Score a frame of predictions."""
-    labels = np.array([CellType(name).index for name in predictions["actual"]], dtype=np.int64)
+    labels = np.array([CellType(name).position for name in predictions["actual"]], dtype=np.int64)
     return score(labels, predictions[list(PROBABILITIES)].to_numpy(dtype=np.float32))

@@ -1,4 +1,4 @@
-"""What can be said of a picture without a network: size, exposure, stain, sharpness. The columns that drift is judged on.
+"""What can be said of a picture without a network: size, exposure, stain, sharpness. Drift is judged on these.
 
 Everything but the size is measured on the centred square resized to one fixed side, because sharpness and noise change
 with resolution, and reference and live pictures must be measured alike.

@@ -172,7 +172,7 @@ def encode(pixels: NDArray[np.uint8]) -> bytes:
 
 def draw_picture(cell: CellType, index: int, seed: int) -> tuple[str, bytes]:
     """File name, in the manner of PBC, and JPEG of picture ``index`` (from 0) of a type in the data set of a seed."""
-    own, smear = generator(seed, cell.index, index).integers(0, (2**62, SMEARS)).tolist()
+    own, smear = generator(seed, cell.position, index).integers(0, (2**62, SMEARS)).tolist()
     smear_seed = int(generator(seed, smear).integers(0, 2**62))
     prefix = PREFIXES[cell][index % len(PREFIXES[cell])]
     return f"{prefix}_{index + 1:06d}.jpg", encode(draw_cell(cell, own, Smear.of(smear_seed), prefix))

@@ -24,7 +24,6 @@ from bloodyspy.errors import ArtefactInvalid, PreprocessMismatch
 from bloodyspy.images.preprocess import InputSpec, golden_hash
 from bloodyspy.observation import Provenance
 
-FORMAT = 1
 SPEC, NETWORK, GRAPH = "spec.json", "network.keras", "graph.onnx"
 REFERENCE, METRICS, CARD, DIGESTS = "reference.parquet", "metrics.json", "card.md", "digests.json"
 FILES = (SPEC, NETWORK, GRAPH, REFERENCE, METRICS, CARD)
@@ -35,7 +34,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     candidate: str
     network: str
     input: InputSpec

@@ -7,6 +7,7 @@ here, any other name is a network of ``keras.applications``.
 import difflib
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -161,16 +162,15 @@ def _torch_name(layer: str) -> str:
 
 def _application(name: str) -> tuple[Callable[..., keras.Model], ModuleType]:
     """Constructor of a network of keras.applications, and the module that holds its ``preprocess_input``."""
-    modules = [module for module in vars(keras.applications).values() if isinstance(module, ModuleType)]
     found = {
-        network: (constructor, module)
-        for module in modules
-        if hasattr(module, "preprocess_input")
-        for network, constructor in vars(module).items()
+        network: constructor
+        for network, constructor in vars(keras.applications).items()
         if network[0].isupper() and callable(constructor)
     }
     if name in found:
-        return found[name]
+        # ``keras.src.applications.resnet`` is public as ``keras.applications.resnet``
+        module: ModuleType = getattr(keras.applications, found[name].__module__.rpartition(".")[2])
+        return found[name], module
     known = {known.lower(): known for known in ("small_cnn", "efficientnet_lite0", *found)}
     close = [known[word] for word in difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.5)]
     raise ParamsError(
@@ -251,8 +251,11 @@ def _with_weights(backbone: keras.Model, file: Path | None) -> keras.Model:
     if file is None:
         return backbone
     try:
-        backbone.load_weights(file)
-    except (ValueError, OSError) as exc:
+        with warnings.catch_warnings():
+            # Keras warns and leaves what a file does not hold as it was drawn: half a backbone is no backbone.
+            warnings.simplefilter("error", UserWarning)
+            backbone.load_weights(file)
+    except (ValueError, OSError, UserWarning) as exc:
         raise WeightsUnavailable(
             f"{file} does not hold weights of the backbone {backbone.name}: {exc} "
             "A file is needed that `save_weights` of the same network without its top wrote."

@@ -59,7 +59,7 @@ def load_parts(s: Settings, input_name: str) -> tuple[Pictures, Pictures]:
         Pictures(images, rows, labels[rows])
         for rows in (np.flatnonzero(manifest["part"].to_numpy() == part) for part in (Part.TRAIN, Part.VALIDATION))
     )
-    absent = [str(cell) for cell in CELL_TYPES if not (training.labels == cell.index).any()]
+    absent = [str(cell) for cell in CELL_TYPES if not (training.labels == cell.position).any()]
     if absent or not len(validation):
         lacking = f"the training part has no {', '.join(absent)}" if absent else "the validation part is empty"
         raise TrainingFailed(f"Nothing can be trained: {lacking}. Import more, or change `split` in params.yaml.")

@@ -255,7 +255,7 @@ def _epoch(
 
 
 def _values(variables: list[keras.Variable]) -> list[NDArray[np.generic]]:
-    return [np.array(variable) for variable in variables]
+    return [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
 def _assign(variables: list[keras.Variable], values: list[NDArray[np.generic]]) -> None:

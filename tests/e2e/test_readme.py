@@ -1,4 +1,4 @@
-"""Every ``bash`` block of the README, in its order, in one shell of a clone. Servers stay up for the blocks that follow."""
+"""Every ``bash`` block of the README, in order, in one shell of a clone; servers stay up for the blocks that follow."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The README's story on a clone of this repository, with the real tools: what a person sees and does after `make lifecycle`."""
+"""The README's story on a clone, with the real tools: what a person sees and does after `make lifecycle`."""
 
 import shutil
 

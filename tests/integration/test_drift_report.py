@@ -44,7 +44,7 @@ def observe(pictures: Pictures, seed: int) -> list[Observation]:
     observations = []
     for pixels, cell in pictures:
         probabilities = np.full(len(CELL_TYPES), 0.01, dtype=np.float32)
-        probabilities[cell.index] = random.uniform(0.8, 0.93)
+        probabilities[cell.position] = random.uniform(0.8, 0.93)
         observations.append(
             Observation.of(describe(pixels), probabilities / probabilities.sum(), Provenance(RUN, DATA))
         )
@@ -248,7 +248,7 @@ def real_pictures(folder: Path, skip: int, per_class: int) -> Iterator[tuple[NDA
     for cell in CELL_TYPES:
         paths = sorted(path for path in (folder / cell).glob("*.jpg") if not path.name.startswith("."))
         # File numbers follow the patients: neighbours are alike, so the sample is spread over the folder.
-        for path in np.random.default_rng(cell.index).permutation(paths)[skip : skip + per_class]:
+        for path in np.random.default_rng(cell.position).permutation(paths)[skip : skip + per_class]:
             yield decode(Path(path).read_bytes()).pixels, cell
 
 

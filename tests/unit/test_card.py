@@ -19,7 +19,7 @@ def facts(synthetic: bool = False) -> Facts:
             {"cell_type": str(cell), "part": part}
             for cell in CELL_TYPES
             for part, n in (("train", 30), ("validation", 4), ("calibration", 3), ("test", 6))
-            for _ in range(n + cell.index)
+            for _ in range(n + cell.position)
         ]
     )
     spec = ModelSpec(

@@ -55,7 +55,7 @@ def test_bootstrap_interval_of_balanced_accuracy_covers_the_truth() -> None:
 
 def test_a_type_without_an_image_is_left_out() -> None:
     labels, probabilities = answers(400)
-    kept = labels != CellType.IG.index
+    kept = labels != CellType.IG.position
     metrics = score(labels[kept], probabilities[kept])
     assert CellType.IG not in metrics.sensitivity
     assert metrics.support[CellType.IG] == 0

@@ -13,7 +13,8 @@ from bloodyspy.errors import WeightsUnavailable
 from bloodyspy.model.weights import lite0_file, locate, read_torch
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-HEAD = b"".join(pickle.dumps(part, 2) for part in (MAGIC, PROTOCOL, {"protocol_version": PROTOCOL, "little_endian": True}))
+SYSTEM = {"protocol_version": PROTOCOL, "little_endian": True}
+HEAD = b"".join(pickle.dumps(part, 2) for part in (MAGIC, PROTOCOL, SYSTEM))
 
 
 def torch_file(
