@@ -87,7 +87,7 @@ def pull_data(s: Settings) -> bool:
         raise DataMissing(s.root / "data.dvc", "bloodyspy data import SOURCE")
     if any(_NOWHERE in line for line in _dvc(s, "fetch", "data.dvc")):  # no error to DVC
         return False
-    # Killed while files are laid out, data/ would look whole. Never --force: it would take away what was imported since.
+    # Killed while files are laid out, data/ would look whole. Never --force: it takes away what was imported since.
     _pulling(s).parent.mkdir(parents=True, exist_ok=True)
     _pulling(s).touch()
     _dvc(s, "checkout", "data.dvc")

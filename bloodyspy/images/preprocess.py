@@ -36,7 +36,7 @@ def to_array(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
 
 
 def golden_picture() -> NDArray[np.uint8]:
-    """A fixed picture of gradients, edges and rising frequencies for :func:`golden_hash`, RGB of shape (363, 360, 3)."""
+    """A fixed picture of gradients, edges and rising frequencies for :func:`golden_hash`, RGB (363, 360, 3)."""
     y, x = np.mgrid[0:363, 0:360].astype(np.int64)
     return np.stack([(x * y // 7) % 256, (x * x // 97 + y) % 256, np.where((x // 9 + y // 5) % 2, 230, 25)], -1).astype(
         np.uint8
