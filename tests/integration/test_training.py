@@ -1,0 +1,178 @@
+"""A fit runs through, goes on after a kill where it was, and is never done twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from tiny_project import make_tiny_project, pictures
+
+from bloodyspy.adapters.tracking import recording
+from bloodyspy.dataset.manifest import read_manifest, write_manifest
+from bloodyspy.errors import DataMissing, TrainingFailed
+from bloodyspy.model.backend import keras
+from bloodyspy.model.checkpoint import Checkpoint
+from bloodyspy.model.training import Fit, fit, read_fit
+from bloodyspy.params import Params
+from bloodyspy.settings import Settings
+
+# Keras 3.15 reads TensorFlow's variables through a call that NumPy 2.4 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+class Notes:
+    """A recorder that only remembers, and that can break off after an epoch."""
+
+    def __init__(self, run_id: str = "r1", recorded: int = 0, break_off_after: int | None = None) -> None:
+        self.run_id, self._recorded, self._last = run_id, recorded, break_off_after
+        self.identity, self.epochs = "", dict[int, dict[str, float]]()
+
+    def begin(self, identity: str) -> int:
+        self.identity = identity
+        return self._recorded
+
+    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
+        assert number not in self.epochs
+        self.epochs[number] = dict(metrics)
+        if number == self._last:
+            raise KeyboardInterrupt
+
+
+def history_of(settings: Settings) -> pd.DataFrame:
+    return pd.read_csv(settings.fit("tiny") / "history.csv")
+
+
+def only_checkpoint(settings: Settings) -> Path:
+    (folder,) = (settings.state / "checkpoints").iterdir()
+    return folder
+
+
+def test_a_fit_learns_is_described_and_is_not_done_twice(settings: Settings) -> None:
+    params = make_tiny_project(settings, epochs=12, learning_rate=0.01)
+    notes = Notes()
+    done = fit("tiny", settings, params, notes)
+    assert done == read_fit(settings.fit("tiny"))
+    assert done.model_dump(exclude={"seconds", "best_epoch"}) == {
+        "run_id": "r1",
+        "candidate": "tiny",
+        "network": "small_cnn",
+        "input_size": 32,
+        "parameters": 469_792,
+        "epochs": 12,
+        "git_commit": "unknown",
+        "data_version": "a" * 32,
+        "manifest_digest": done.manifest_digest,
+        "synthetic": True,
+    }
+    history = history_of(settings)
+    assert history["epoch"].tolist() == list(notes.epochs) == list(range(1, 13))
+    assert history["val_loss"].idxmin() == done.best_epoch - 1
+    assert (history[["images_per_second", "memory_mb", "seconds"]] > 0).all(axis=None)
+    assert history["learning_rate"].iloc[-1] == pytest.approx(0, abs=1e-7)
+    network = keras.models.load_model(settings.fit("tiny") / "network.keras", compile=False)
+    new, labels = pictures(5, seed=77)
+    assert (network.predict(new, verbose=0).argmax(axis=1) == labels).mean() > 0.9
+
+    # DVC removes the outs before it runs a stage again: the result must come back without training.
+    written = (settings.fit("tiny") / "network.keras").read_bytes()
+    for path in settings.fit("tiny").iterdir():
+        path.unlink()
+    again = Notes(recorded=10)
+    assert fit("tiny", settings, params, again) == done
+    assert (settings.fit("tiny") / "network.keras").read_bytes() == written
+    assert list(again.epochs) == [11, 12]  # what the run did not have yet
+    assert again.identity == notes.identity
+
+    # A tracking store that lost the run gives a new one: the fit is the same, its run is the new one.
+    assert fit("tiny", settings, params, Notes(run_id="r2")) == done.model_copy(update={"run_id": "r2"})
+
+    # Another candidate under the same name is another fit, and takes the place of the first.
+    fit("tiny", settings, make_changed(params, epochs=1), other := Notes())
+    assert other.identity != notes.identity
+    assert len(history_of(settings)) == 1
+    assert len(list((settings.state / "checkpoints").iterdir())) == 1
+
+
+def make_changed(params: Params, **changes: int) -> Params:
+    tiny = params.candidates["tiny"].model_copy(update=changes)
+    return params.model_copy(update={"candidates": {"tiny": tiny}})
+
+
+def test_an_interrupted_fit_ends_where_the_uninterrupted_one_does(settings: Settings) -> None:
+    params = make_tiny_project(settings, epochs=4)
+    fit("tiny", settings, params, Notes())
+    straight = history_of(settings)
+    only_checkpoint(settings).rename(settings.state / "straight")
+    with pytest.raises(KeyboardInterrupt):
+        fit("tiny", settings, params, Notes(break_off_after=2))
+    notes = Notes(recorded=1)
+    fit("tiny", settings, params, notes)
+    assert list(notes.epochs) == [2, 3, 4]
+    same = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
+    pd.testing.assert_frame_equal(history_of(settings)[same], straight[same], rtol=0.05, atol=1e-3)
+
+
+def test_after_kill_9_the_same_command_goes_on_in_the_same_run(settings: Settings) -> None:
+    params = make_tiny_project(settings, epochs=40)
+    command = [sys.executable, "-m", "bloodyspy.cli", "train", "tiny"]
+    # A process group of its own: whatever it started dies with it, as on a machine that runs out of memory.
+    process = subprocess.Popen(command, cwd=settings.root, start_new_session=True, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 240
+    while not list(settings.state.glob("checkpoints/*/state.npz")):
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not settings.fit("tiny").exists()
+    state = Checkpoint(only_checkpoint(settings)).load()
+    assert state is not None
+    assert 1 <= len(state.history) < 40
+
+    client = MlflowClient(settings.mlflow_uri)
+    (experiment,) = client.search_experiments(filter_string=f"name = '{settings.experiment}'")
+    (killed,) = client.search_runs([experiment.experiment_id])
+    assert killed.info.status == "RUNNING"
+
+    with recording("tiny", settings, params) as recorder:
+        done = fit("tiny", settings, params, recorder)
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_id == killed.info.run_id == done.run_id
+    assert run.info.status == "FINISHED"
+    for metric in ("loss", "val_loss", "images_per_second", "memory_mb"):
+        assert [point.step for point in client.get_metric_history(done.run_id, metric)] == list(range(1, 41))
+    history = history_of(settings)
+    np.testing.assert_allclose(history["val_loss"].iloc[: len(state.history)], [row.val_loss for row in state.history])
+    assert history["val_accuracy"].iloc[-1] > 0.9
+
+
+def test_a_class_without_training_pictures_is_told(settings: Settings) -> None:
+    params = make_tiny_project(settings)
+    manifest = read_manifest(settings.manifest)
+    manifest.loc[manifest["cell_type"] == "ig", "part"] = "test"
+    write_manifest(manifest, settings.manifest)
+    with pytest.raises(TrainingFailed, match=r"no ig\. Import more"):
+        fit("tiny", settings, params, Notes())
+
+
+def test_a_loss_that_is_no_number_ends_the_fit(settings: Settings) -> None:
+    params = make_tiny_project(settings, learning_rate=1e30)
+    with pytest.raises(TrainingFailed, match="learning_rate"):
+        fit("tiny", settings, params, Notes())
+    assert not settings.fit("tiny").exists()
+
+
+def test_no_fit_says_what_to_run(settings: Settings) -> None:
+    with pytest.raises(DataMissing, match="bloodyspy train tiny"):
+        read_fit(settings.fit("tiny"))
+    settings.fit("tiny").mkdir(parents=True)
+    (settings.fit("tiny") / "fit.json").write_text("{}")
+    with pytest.raises(TrainingFailed, match=f"{len(Fit.model_fields)} faults"):
+        read_fit(settings.fit("tiny"))
