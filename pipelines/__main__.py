@@ -1,13 +1,11 @@
 """``python -m pipelines FLOW``: each flow by hand, in this process, with no server to start first."""
 
-import logging
 import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-import pipelines  # noqa: F401  (Prefect's places, before Prefect is imported)
 from bloodyspy.errors import BloodySpyError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The flows, run here and now.")
@@ -61,15 +59,12 @@ def lifecycle(source: Source = None, checksum: Checksum = None) -> None:
     from pipelines.lifecycle import lifecycle as flow
 
     done = flow(source, checksum)
-    console.print(summary.comparison(done.comparison))
     console.print(summary.lifecycle(done))
     console.print(summary.commands(done), soft_wrap=True, highlight=False, markup=False)
 
 
 def main() -> None:
     """Entry point: errors of ours are one sentence and exit code 1."""
-    for library in ("bloodyspy", "monitoring"):
-        logging.getLogger(library).setLevel(logging.INFO)
     try:
         app()
     except BloodySpyError as exc:

@@ -1,5 +1,6 @@
 """Scores of a classifier on one part of the data set, with intervals."""
 
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -101,11 +102,18 @@ def score(labels: NDArray[np.integer], probabilities: NDArray[np.floating], seed
     hits, support = confusion.diagonal(), confusion.sum(axis=1)
     resampled = resampled_confusions(confusion, seed)
     true_probability = probabilities[np.arange(n), labels]
+    accuracy = wilson(int(hits.sum()), n)
+
+    def bootstrapped(statistic: Callable[[NDArray[np.integer]], NDArray[np.float64]]) -> Estimate:
+        estimate = percentile(float(statistic(confusion)), statistic(resampled))
+        # Without a single error every resample is perfect too; what n images can tell is then told by the accuracy.
+        return estimate if hits.sum() < n else estimate.model_copy(update={"low": accuracy.low})
+
     return Metrics(
         n=n,
-        accuracy=wilson(int(hits.sum()), n),
-        balanced_accuracy=percentile(float(balanced_accuracy(confusion)), balanced_accuracy(resampled)),
-        macro_f1=percentile(float(macro_f1(confusion)), macro_f1(resampled)),
+        accuracy=accuracy,
+        balanced_accuracy=bootstrapped(balanced_accuracy),
+        macro_f1=bootstrapped(macro_f1),
         sensitivity={
             cell: wilson(int(hits[cell.position]), int(support[cell.position]))
             for cell in CELL_TYPES

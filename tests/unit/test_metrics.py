@@ -107,3 +107,10 @@ def test_scoring_2500_images_takes_no_time() -> None:
     start = time.process_time()
     score(labels, probabilities)
     assert time.process_time() - start < 1.0
+
+
+def test_no_error_among_few_images_is_not_certainty() -> None:
+    labels = np.repeat(np.arange(8), 5)
+    found = score(labels, np.eye(8)[labels])
+    assert found.macro_f1.value == 1.0
+    assert found.macro_f1.low == found.accuracy.low < 0.95
