@@ -74,7 +74,7 @@ def test_calibration_error_of_a_worked_example() -> None:
 def test_perfect_and_useless_answers() -> None:
     labels = np.arange(80) % 8
     perfect = score(labels, np.eye(8)[labels])
-    assert perfect.macro_f1.value == perfect.macro_f1.low == 1
+    assert perfect.macro_f1.value == perfect.macro_f1.high == 1
     assert perfect.accuracy.low < 1
     assert perfect.ece == 0
     assert perfect.log_loss == 0
