@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bloodyspy.dataset import manifest as manifests
+from bloodyspy.dataset.preparation import ARRAY_FILE, load_prepared
 from bloodyspy.dataset.version import data_version, read_dataset
 from bloodyspy.errors import DataMissing, TrainingFailed
 from bloodyspy.images.preprocess import InputSpec
@@ -128,10 +129,13 @@ def _key(candidate: Candidate, spec: InputSpec, manifest_digest: str, s: Setting
     modules = (network, weights, augmentation, parts)
     sources = [Path(__file__), *(Path(str(module.__file__)) for module in modules)]
     file = weights.locate(candidate.weights, s.weights)
+    prepared = s.prepared(candidate.input)
+    load_prepared(prepared)  # tells what to run where it is missing
     return key_of(
         candidate.model_dump_json(),
         spec.model_dump_json(),
         manifest_digest,
+        sha256(prepared / ARRAY_FILE),  # the same pictures may have been decoded or resized by other code
         keras.__version__,
         *(sha256(source) for source in sources),
         sha256(file) if file else "",

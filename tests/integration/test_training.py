@@ -100,6 +100,16 @@ def test_a_fit_learns_is_described_and_is_not_done_twice(settings: Settings) -> 
     assert len(list((settings.state / "checkpoints").iterdir())) == 1
 
 
+def test_pictures_prepared_otherwise_are_another_fit(settings: Settings) -> None:
+    params = make_tiny_project(settings, epochs=1)
+    fit("tiny", settings, params, first := Notes())
+    array = settings.prepared("px32") / "images.npy"
+    np.save(array, np.load(array)[:, ::-1])
+    fit("tiny", settings, params, second := Notes())
+    assert second.identity != first.identity
+    assert list(second.epochs) == [1]
+
+
 def make_changed(params: Params, **changes: int) -> Params:
     tiny = params.candidates["tiny"].model_copy(update=changes)
     return params.model_copy(update={"candidates": {"tiny": tiny}})
@@ -167,6 +177,13 @@ def test_a_loss_that_is_no_number_ends_the_fit(settings: Settings) -> None:
     with pytest.raises(TrainingFailed, match="learning_rate"):
         fit("tiny", settings, params, Notes())
     assert not settings.fit("tiny").exists()
+
+
+def test_missing_pictures_say_what_to_run(settings: Settings) -> None:
+    params = make_tiny_project(settings)
+    (settings.prepared("px32") / "images.npy").unlink()
+    with pytest.raises(DataMissing, match="prepare"):
+        fit("tiny", settings, params, Notes())
 
 
 def test_no_fit_says_what_to_run(settings: Settings) -> None:
