@@ -163,5 +163,5 @@ def experiment_id(client: MlflowClient, s: Settings) -> str:
     served = str(s.mlflow_uri).startswith(("http://", "https://"))
     # A folder of this machine means nothing to a server elsewhere: it uses its own artefact root.
     place = None if served and str(s.mlflow_artifacts).startswith("file:") else s.mlflow_artifacts
-    kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI then opens on the runs, not on traces of chats
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI then opens on the runs
     return str(client.create_experiment(s.experiment, artifact_location=place, tags=kind))
