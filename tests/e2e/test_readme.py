@@ -7,7 +7,10 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
 from story import Clone, environment
+
+pytestmark = pytest.mark.timeout(2400)  # the first one makes the environment and runs the lifecycle
 
 # How a person knows that a server of the README is up: an address to ask, or words in what it prints.
 SERVERS = {
