@@ -31,6 +31,8 @@ class Contender:
     """Identity of the sealed images it was scored on."""
     synthetic: bool
     """Whether those images were drawn."""
+    trained_on_drawn: bool = False
+    """Whether the images it was trained on were."""
 
 
 class Criterion(BaseModel):
@@ -90,6 +92,8 @@ def decide(challenger: Contender, champion: Contender | None, rule: params.Promo
     criteria = _floors(challenger.metrics, rule.floors)
     if champion is not None:
         criteria.append(_gain(challenger, champion, rule))
+        if challenger.trained_on_drawn and not champion.trained_on_drawn:
+            criteria.append(_DRAWN)
     failed = [criterion for criterion in criteria if not criterion.passed]
     outcome = Outcome.REFUSED if failed else Outcome.PROMOTED
     return Decision(
@@ -102,6 +106,15 @@ def decide(challenger: Contender, champion: Contender | None, rule: params.Promo
         test_digest=challenger.test_digest,
         synthetic=challenger.synthetic,
     )
+
+
+_DRAWN = Criterion(
+    name="trained on photographs",
+    value=None,
+    limit=1.0,
+    passed=False,
+    sentence="the challenger was trained on drawn cells and the champion on photographs: drawings never replace those.",
+)
 
 
 def _floors(metrics: Metrics, floors: params.Floors) -> list[Criterion]:

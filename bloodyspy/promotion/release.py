@@ -31,12 +31,14 @@ def contend(number: int, artefact: Path, s: Settings, p: Params) -> Contender:
         ArtefactInvalid, PreprocessMismatch: the model cannot be used here.
     """
     rows = part_of(s, "test")
-    predictions = predict(Classifier.load(artefact, s.threads), s, p, rows)
+    classifier = Classifier.load(artefact, s.threads)
+    predictions = predict(classifier, s, p, rows)
     return Contender(
         version=number,
         metrics=score_predictions(predictions),
         test_digest=digest_of(rows),
         synthetic=read_dataset(s.data).synthetic,
+        trained_on_drawn=classifier.spec.synthetic,
     )
 
 

@@ -1,5 +1,7 @@
 """The rule of params.yaml, applied."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,15 @@ def test_numbers_from_drawn_cells_say_so() -> None:
     decision = decide(drawn, None, RULE)
     assert "400 sealed synthetic images" in decision.summary
     assert annotation(decision)["test_images"] == "400 synthetic"
+
+
+def test_drawn_cells_never_replace_photographs() -> None:
+    champion = contender(1, {0: 5})
+    better = dataclasses.replace(contender(2), trained_on_drawn=True)
+    decision = decide(better, champion, RULE)
+    assert not decision.promoted
+    assert [criterion.name for criterion in decision.failed] == ["trained on photographs"]
+    assert decide(contender(2), dataclasses.replace(champion, trained_on_drawn=True), RULE).promoted
 
 
 def test_the_committed_rule_can_be_applied(params: Params) -> None:
