@@ -49,5 +49,5 @@ lock: ## compile both locks anew from pyproject.toml (needs uv)
 	$(BIN)/uv pip compile pyproject.toml $(LOCKING) -c requirements.lock -o requirements-serving.lock
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 
-clean: ## remove outputs and run-time state, not data/ and not the environment
-	rm -rf build var
+clean: ## remove the outputs of the stages; `dvc repro` brings them back from its cache
+	rm -rf build

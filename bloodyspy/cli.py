@@ -116,7 +116,8 @@ def compare() -> None:
 
     settings, params = _context()
     comparison = compare_candidates(settings, params)
-    table = Table(title=f"Candidates, best first by {params.promotion.metric} on the validation part")
+    kind = " (synthetic: drawn cells)" if comparison.synthetic else ""
+    table = Table(title=f"Candidates{kind}, best first by {params.promotion.metric} on the validation part")
     for heading in comparison.headings:
         table.add_column(heading)
     for row in comparison.table():

@@ -1,5 +1,6 @@
 """Places and secrets, read from the environment as ``BLOODYSPY_*``; decisions live in params.yaml."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ class Settings(BaseSettings):
             object.__setattr__(self, "mlflow_uri", f"sqlite:///{self.state / 'mlflow.db'}")
         if self.mlflow_artifacts is None:
             object.__setattr__(self, "mlflow_artifacts", (self.state / "mlartifacts").as_uri())
+
+    @property
+    def mlflow_place(self) -> str:
+        """``mlflow_uri`` for people to read: a password in it is hidden."""
+        return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", str(self.mlflow_uri))
 
     @property
     def data(self) -> Path:

@@ -79,12 +79,13 @@ def gather(folder: Path, size: int, run_id: str | None = None) -> Window:
         run_id: only this model's rows, because another model's cannot be held against this one's reference.
 
     Raises:
-        MonitoringError: there is no such folder, or it cannot be read.
+        MonitoringError: the log cannot be read. No folder is no fault: nobody has asked the service anything yet.
     """
     if not folder.is_dir():
-        raise MonitoringError(
-            f"There is no observation log in {folder}: the service has answered nobody yet, or logs elsewhere. "
-            "Start it with `bentoml serve` and send it pictures, or set BLOODYSPY_OBSERVATIONS to its folder."
+        logger.warning(
+            "There is no observation log in %s: the service has answered nobody yet, or logs elsewhere. Start it with "
+            "`bentoml serve` and send it pictures, or set BLOODYSPY_OBSERVATIONS to its folder.",
+            folder,
         )
     unreadable = Unreadable()
     try:

@@ -49,7 +49,8 @@ def check_drift() -> None:
     from pipelines.check_drift import check_drift as flow
 
     check = flow()
-    console.print(f"[bold]{check.verdict.overall}[/]: {check.verdict.reason}\n{check.page}", soft_wrap=True)
+    kind = " (synthetic: the model was trained on drawn cells)" if check.verdict.synthetic else ""
+    console.print(f"[bold]{check.verdict.overall}[/]{kind}: {check.verdict.reason}\n{check.page}", soft_wrap=True)
 
 
 @app.command()

@@ -10,9 +10,8 @@ from prefect import flow
 
 from bloodyspy.adapters import packaging, registry
 from bloodyspy.evaluation.comparison import read_comparison
-from bloodyspy.model.artifact import Artefact
 from bloodyspy.promotion.gate import Decision, decide
-from bloodyspy.promotion.release import annotation, contend, one_at_a_time, recorded
+from bloodyspy.promotion.release import annotation, contend, newest, one_at_a_time, recorded
 from pipelines import shown
 from pipelines.project import project, step
 
@@ -51,7 +50,7 @@ def promote() -> Promotion:
     """Register the best candidate, hold it against the champion on the same sealed images, and release the champion."""
     s, p = project()
     with one_at_a_time(s):
-        best = Artefact.open(s.artefact(read_comparison(s).best))
+        best = newest(read_comparison(s).best, s)
         number = register(best, s)
         champion = registry.champion(s)
         was_champion = champion is not None and champion.number == number

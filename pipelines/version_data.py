@@ -5,6 +5,7 @@ from prefect import flow
 from bloodyspy.adapters import versioning
 from bloodyspy.dataset.importing import import_images
 from bloodyspy.dataset.sources import SYNTHETIC
+from bloodyspy.dataset.version import data_version
 from bloodyspy.errors import VersioningError
 from pipelines import shown
 from pipelines.project import project, step
@@ -29,16 +30,17 @@ def version_data(source: str | None = None, checksum: str | None = None) -> str:
         The data version.
     """
     s, p = project()
+    expected = None
     if source is None and not versioning.is_complete(s) and not pull(s):
         if not versioning.is_synthetic(s):
             raise VersioningError(
                 "data/ is not here, and the remote does not hold what data.dvc names. Name the remote that does "
                 "(`dvc remote modify --local local url PLACE`), or import images: `bloodyspy data import SOURCE`."
             )
-        source = SYNTHETIC
+        source, expected = SYNTHETIC, data_version(s.root)
     if source is not None:
         shown.import_report(bring_in(source, s, p, checksum=checksum))
-    version = record(s)
+    version = record(s, expected)
     push(s, "data.dvc")
     shown.data_version(version, s)
     return version

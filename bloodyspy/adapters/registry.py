@@ -69,7 +69,7 @@ def register(artefact: Artefact, s: Settings) -> int:
         model = logged_model(client, artefact, s)
         if model is None:
             raise RegistryError(
-                f"The model {artefact.path} is not logged on its run {artefact.spec.run_id} in {s.mlflow_uri}. "
+                f"The model {artefact.path} is not logged on its run {artefact.spec.run_id} in {s.mlflow_place}. "
                 f"Log it with `bloodyspy evaluate {artefact.spec.candidate}`."
             )
         _ensure_registered_model(client, s)
@@ -216,7 +216,7 @@ def logged_model(client: MlflowClient, artefact: Artefact, s: Settings) -> Logge
         if not _is(exc, RESOURCE_DOES_NOT_EXIST):
             raise
         raise RegistryError(
-            f"{s.mlflow_uri} does not know the run {run_id} that trained {artefact.path}: it was tracked elsewhere. "
+            f"{s.mlflow_place} does not know the run {run_id} that trained {artefact.path}: it was tracked elsewhere. "
             "Set BLOODYSPY_MLFLOW_URI to the server that has it, or train here with "
             f"`dvc repro --force train@{artefact.spec.candidate}`."
         ) from exc
@@ -238,7 +238,7 @@ def translated(failure: str, s: Settings) -> Iterator[None]:
     except BloodySpyError:
         raise
     except MlflowException as exc:
-        raise RegistryError(f"{failure}: {exc.message} Check that MLflow answers at {s.mlflow_uri}.") from exc
+        raise RegistryError(f"{failure}: {exc.message} Check that MLflow answers at {s.mlflow_place}.") from exc
 
 
 def _holder(alias: str, s: Settings) -> Version | None:

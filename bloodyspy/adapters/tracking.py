@@ -73,7 +73,8 @@ class RunRecorder:
             run = found[0] if found else client.create_run(experiment, tags={IDENTITY: identity}, run_name=self._name)
             self._run_id = run.info.run_id
             client.update_run(self.run_id, status="RUNNING")
-            client.log_batch(self.run_id, params=self._facts(), tags=self._tags())
+            if not run.data.params:  # what a run began with stays, whoever goes on with it
+                client.log_batch(self.run_id, params=self._facts(), tags=self._tags())
             if not run.inputs or not run.inputs.dataset_inputs:
                 client.log_inputs(self.run_id, self._inputs())
             return self._epochs(run)
@@ -149,7 +150,7 @@ class RunRecorder:
             yield
         except MlflowException as exc:
             raise RegistryError(
-                f"MLflow at {self._settings.mlflow_uri} did not take the run of {self._name}: {exc}. "
+                f"MLflow at {self._settings.mlflow_place} did not take the run of {self._name}: {exc}. "
                 "Correct BLOODYSPY_MLFLOW_URI or start the server; the same command then goes on from the last epoch."
             ) from exc
 

@@ -42,20 +42,34 @@ class Reproduction:
     unchanged: tuple[str, ...]
 
 
-def add_data(s: Settings) -> str:
+def add_data(s: Settings, expected: str | None = None) -> str:
     """Record ``data/`` in data.dvc, with the names of its sources; nothing changes where it is recorded already.
+
+    Args:
+        s: where things are.
+        expected: the version that must come out; where another does, data.dvc stays as it was.
 
     Returns:
         The data version.
 
     Raises:
         DataMissing: there is no data/.
-        VersioningError: DVC failed.
+        VersioningError: DVC failed, or the version is not the expected one.
     """
     if not s.data.is_dir():
         raise DataMissing(s.data, "bloodyspy data import SOURCE")
-    _dvc(s, "add", "data")
     pointer = s.root / "data.dvc"
+    before = pointer.read_bytes() if pointer.is_file() else b""
+    _dvc(s, "add", "data")
+    if expected is not None and (found := data_version(s.root)) != expected:
+        pointer.write_bytes(before)
+        _pulling(s).parent.mkdir(parents=True, exist_ok=True)
+        _pulling(s).touch()  # the next run must not take what is in data/ now for what data.dvc names
+        raise VersioningError(
+            f"data/ was drawn anew and came out as {found}, but data.dvc names {expected}: `synthetic` in params.yaml "
+            "is another one, or data.dvc names photographs. To keep the drawing, run `python -m pipelines version-data "
+            "--data synthetic`; to have what data.dvc names, name the remote that holds it."
+        )
     content = yaml.safe_load(pointer.read_text(encoding="utf-8"))
     sources = {"sources": [source.name for source in read_dataset(s.data).sources]}
     if content.get("meta") != sources:
@@ -65,12 +79,14 @@ def add_data(s: Settings) -> str:
         new.replace(pointer)
         _dvc(s, "add", "data")
     _pulling(s).unlink(missing_ok=True)
-    return data_version(s.root)
+    return _remember(s)
 
 
 def is_complete(s: Settings) -> bool:
-    """Whether ``data/`` is there and no pull of it was killed half-way."""
-    return s.data.is_dir() and not _pulling(s).exists()
+    """Whether ``data/`` is there, no pull of it was killed half-way, and git has not brought another data.dvc since."""
+    recorded = _recorded(s)
+    replaced = recorded.is_file() and recorded.read_text(encoding="ascii") != data_version(s.root)
+    return s.data.is_dir() and not _pulling(s).exists() and not replaced
 
 
 def pull_data(s: Settings) -> bool:
@@ -92,6 +108,7 @@ def pull_data(s: Settings) -> bool:
     _pulling(s).touch()
     _dvc(s, "checkout", "data.dvc")
     _pulling(s).unlink()
+    _remember(s)
     return True
 
 
@@ -131,6 +148,18 @@ def _stages(lines: list[str], pattern: re.Pattern[str]) -> tuple[str, ...]:
 
 def _pulling(s: Settings) -> Path:
     return s.state / "pulling-data"
+
+
+def _recorded(s: Settings) -> Path:
+    """Holds the version that data/ and data.dvc last agreed on."""
+    return s.state / "data-version"
+
+
+def _remember(s: Settings) -> str:
+    version = data_version(s.root)
+    _recorded(s).parent.mkdir(parents=True, exist_ok=True)
+    _recorded(s).write_text(version, encoding="ascii")
+    return version
 
 
 def _dvc(s: Settings, *arguments: str, quiet: bool = False) -> list[str]:

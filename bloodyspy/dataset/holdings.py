@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NOT_AN_IMAGE = "not_an_image"  # no JPEG, PNG, BMP or TIFF, and not named like one
     UNREADABLE = "unreadable"  # named like an image, but none or a broken one
     TOO_LARGE = "too_large"  # more pixels or bytes than a cut-out of a cell can have
+    WRONG_SIZE = "wrong_size"  # sides outside of what `validation` in params.yaml allows
     UNKNOWN_CLASS = "unknown_class"  # in a folder whose name is no cell type
     OUTSIDE_CLASS_FOLDER = "outside_class_folder"  # beside or above the class folders
     EXACT_DUPLICATE = "exact_duplicate"  # the same bytes twice under one label

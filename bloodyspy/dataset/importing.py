@@ -152,7 +152,7 @@ def _import(
         # A synthetic set is drawn as a whole: neither real images nor another drawing are added to one.
         base = NOTHING if before.info.synthetic else before
         _refuse_too_much(found, staging)
-        intake = take_in(found, base, staging.incoming)
+        intake = take_in(found, base, staging.incoming, p.validation)
         after = _merged(base, found, intake)
         if not after.images:
             _refuse_nothing(found, intake, staging)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from bloodyspy import params
 from bloodyspy.cells import CellType, cell_type_of_folder
 from bloodyspy.dataset.holdings import Held, Holdings, Quarantined, Reason
 from bloodyspy.dataset.parallel import in_threads
@@ -50,13 +51,14 @@ class _Examined:
     detail: str = ""
 
 
-def take_in(source: Source, holdings: Holdings, incoming: Path) -> Intake:
+def take_in(source: Source, holdings: Holdings, incoming: Path, limits: params.Validation) -> Intake:
     """Read every file of a source once: hash, decode, and keep the bytes of new images.
 
     Args:
         source: an opened source.
         holdings: what data/ holds already.
         incoming: an empty folder; a new image's bytes go to a read-only file named by its SHA-256.
+        limits: what `validate` would refuse later is refused here.
 
     Raises:
         SourceError: the source went away while it was read.
@@ -67,7 +69,7 @@ def take_in(source: Source, holdings: Holdings, incoming: Path) -> Intake:
     held = {image.sha256 for image in holdings.images}
 
     def examine(file: SourceFile) -> _Examined:
-        return _examine(file, labels[file.path], held, incoming)
+        return _examine(file, labels[file.path], held, incoming, limits)
 
     examined = in_threads(examine, files, f"Reading {source.name}")
     return _decide(source.name, examined, hidden, holdings)
@@ -111,7 +113,9 @@ def _labels(paths: Iterable[str]) -> dict[str, _Label]:
     return labels
 
 
-def _examine(file: SourceFile, label: _Label, held: Collection[str], incoming: Path) -> _Examined:
+def _examine(
+    file: SourceFile, label: _Label, held: Collection[str], incoming: Path, limits: params.Validation
+) -> _Examined:
     if file.size > MAX_BYTES:
         return _Examined(file.path, label, "", Reason.TOO_LARGE, f"{file.size} bytes")
     digest = ""
@@ -119,7 +123,10 @@ def _examine(file: SourceFile, label: _Label, held: Collection[str], incoming: P
         payload = file.read()
         digest = hashlib.sha256(payload).hexdigest()
         if digest not in held:  # what is held was decoded when it was taken
-            decode(payload)
+            height, width = decode(payload).pixels.shape[:2]
+            if not limits.minimum_side <= min(height, width) <= max(height, width) <= limits.maximum_side:
+                wanted = f"{limits.minimum_side} to {limits.maximum_side} are wanted"
+                return _Examined(file.path, label, digest, Reason.WRONG_SIZE, f"{width} x {height} pixels, {wanted}")
     except ImageTooLarge as exc:
         return _Examined(file.path, label, digest, Reason.TOO_LARGE, f"{exc.width} x {exc.height} pixels")
     except UnreadableImage as exc:

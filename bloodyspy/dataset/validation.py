@@ -87,7 +87,9 @@ def validate(s: Settings, p: Params, check: Check) -> ValidationReport:
         "expectations": findings.expectations,
         "expectations_failed": len(findings.failures),
     }
-    (s.build / "validation.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    summary = s.build / "validation.json"
+    summary.unlink(missing_ok=True)  # it may be a hard link into DVC's cache, which writing would change
+    summary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     if findings.failures:
         raise ValidationFailed(list(findings.failures), report / "index.html")
     write_manifest(frame, s.manifest)

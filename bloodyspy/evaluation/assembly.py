@@ -72,7 +72,7 @@ def assemble(name: str, s: Settings, p: Params) -> Artefact:
     (building / artifact.CARD).write_text(render(_facts(spec, scores, fit, building, s)), encoding="utf-8")
     artifact.seal(building)
 
-    _write_for_dvc(name, s, scores, predictions)
+    _write_for_dvc(name, s, scores, predictions, synthetic=spec.synthetic)
     _replace(building, s.artefact(name))
     logger.info("%s: accuracy on the sealed part %s", name, scores.test.accuracy)
     return Artefact.open(s.artefact(name))
@@ -121,20 +121,16 @@ def _facts(spec: ModelSpec, scores: Scores, fit: Fit, building: Path, s: Setting
     )
 
 
-def _write_for_dvc(name: str, s: Settings, scores: Scores, predictions: dict[str, pd.DataFrame]) -> None:
-    numbers = {
-        f"{part}_{key}": round(number, 6)
-        for part, metrics in (("validation", scores.validation), ("test", scores.test))
-        for key, number in {
-            **{key: estimate.value for key, estimate in metrics.estimates().items()},
-            "ece": metrics.ece,
-            "log_loss": metrics.log_loss,
-        }.items()
-    }
+def _write_for_dvc(
+    name: str, s: Settings, scores: Scores, predictions: dict[str, pd.DataFrame], *, synthetic: bool
+) -> None:
+    numbers = {"synthetic": synthetic, **{key: round(number, 6) for key, number in scores.flat().items()}}
     metrics_file, table = s.build / "metrics" / f"{name}.json", s.build / "predictions" / f"{name}.parquet"
     plots = s.build / "plots" / name
     for folder in (metrics_file.parent, table.parent, plots):
         folder.mkdir(parents=True, exist_ok=True)
+    for file in (metrics_file, table, plots / "confusion.csv", plots / "calibration.csv"):
+        file.unlink(missing_ok=True)  # it may be a hard link into DVC's cache, which writing would change
     metrics_file.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     pd.concat(predictions.values(), ignore_index=True).to_parquet(table, index=False)
     test = predictions["test"]

@@ -110,6 +110,8 @@ def compare(s: Settings, p: Params) -> Comparison:
         rows=tuple(sorted(rows, key=rank)),
     )
     s.comparison.parent.mkdir(parents=True, exist_ok=True)
+    for file in (s.comparison, s.comparison.with_suffix(".csv")):
+        file.unlink(missing_ok=True)  # it may be a hard link into DVC's cache, which writing would change
     s.comparison.write_text(comparison.model_dump_json(indent=2) + "\n", encoding="utf-8")
     with s.comparison.with_suffix(".csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0].flat()), lineterminator="\n")

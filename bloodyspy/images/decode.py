@@ -55,7 +55,8 @@ def decode(payload: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     if width * height > max_pixels:
         raise ImageTooLarge(width, height, max_pixels)
     try:
-        image_format = str(image.format)
+        # a phone's JPEG with a second picture behind the first calls itself MPO
+        image_format = "JPEG" if image.format == "MPO" else str(image.format)
         pixels = np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
     except _BROKEN as exc:
         raise UnreadableImage(f"it is truncated or broken ({exc})") from exc

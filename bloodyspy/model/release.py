@@ -42,7 +42,7 @@ def read_release(path: Path) -> Release:
         return Release.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise ModelUnavailable(
-            "No model has been released yet. Train and promote one: `make lifecycle`, or `bloodyspy promote`."
+            "No model has been released yet. Train and promote one: `make lifecycle`, or `python -m pipelines promote`."
         ) from None
     except (OSError, ValidationError) as exc:
         raise ServiceError(f"{path} does not name a release ({exc}). Promote a model again.") from exc

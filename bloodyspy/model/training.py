@@ -5,6 +5,7 @@ import resource
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -142,6 +143,16 @@ def _key(candidate: Candidate, spec: InputSpec, manifest_digest: str, s: Setting
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Of what code and data a fit is made."""
+
+    git_commit: str
+    data_version: str
+    manifest_digest: str
+    synthetic: bool
+
+
 def _train(
     name: str,
     candidate: Candidate,
@@ -152,6 +163,13 @@ def _train(
     s: Settings,
 ) -> None:
     training, validation = load_parts(s, candidate.input)
+    # Told before training: whoever imports images meanwhile changes what data.dvc says.
+    origin = _Origin(
+        git_commit=git_commit(s.root),
+        data_version=data_version(s.root),
+        manifest_digest=manifests.digest(s.manifest),
+        synthetic=read_dataset(s.data).synthetic,
+    )
     keras.utils.set_random_seed(candidate.seed)
     model = network.build(candidate, spec, s.weights)
     _compile(model, candidate, steps=max(1, len(training) // candidate.batch_size))
@@ -190,10 +208,10 @@ def _train(
         epochs=len(history),
         best_epoch=min(history, key=lambda row: row.val_loss).epoch,
         seconds=round(sum(row.seconds for row in history), 2),
-        git_commit=git_commit(s.root),
-        data_version=data_version(s.root),
-        manifest_digest=manifests.digest(s.manifest),
-        synthetic=read_dataset(s.data).synthetic,
+        git_commit=origin.git_commit,
+        data_version=origin.data_version,
+        manifest_digest=origin.manifest_digest,
+        synthetic=origin.synthetic,
     )
     (result / FIT).write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
     checkpoint.finish(result)

@@ -7,9 +7,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from bloodyspy.dataset.manifest import digest
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import PromotionError
 from bloodyspy.evaluation.scoring import digest_of, part_of, predict, score_predictions
+from bloodyspy.model.artifact import Artefact
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.params import Params
 from bloodyspy.promotion.gate import Contender, Decision
@@ -19,6 +21,22 @@ DECISION = "decision"
 """Tag of a version: the whole :class:`Decision` as JSON."""
 
 PATIENCE = 60.0  # seconds to wait for another promotion
+
+
+def newest(name: str, s: Settings) -> Artefact:
+    """The assembled model of a candidate, made of the data set as it is listed now.
+
+    Raises:
+        PromotionError: it was made of another list of images, so that the sealed part may not be sealed for it.
+        ArtefactInvalid: it is damaged.
+    """
+    artefact = Artefact.open(s.artefact(name))
+    if artefact.spec.manifest_digest != digest(s.manifest):
+        raise PromotionError(
+            f"The model of {name} was made of another list of images than {s.manifest}. "
+            "Run `dvc repro` to its end first."
+        )
+    return artefact
 
 
 def contend(number: int, artefact: Path, s: Settings, p: Params) -> Contender:

@@ -145,6 +145,7 @@ def test_old_days_are_not_opened_for_a_window_that_is_full(tmp_path: Path) -> No
         read_window(tmp_path, 11)
 
 
-def test_no_folder_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(MonitoringError, match=r"bentoml serve.*BLOODYSPY_OBSERVATIONS"):
-        read_window(tmp_path / "absent", 200)
+def test_no_folder_is_an_empty_window_and_says_what_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_window(tmp_path / "absent", 200).empty
+    assert "bentoml serve" in caplog.text
+    assert "BLOODYSPY_OBSERVATIONS" in caplog.text
