@@ -118,9 +118,10 @@ def compare() -> None:
     comparison = compare_candidates(settings, params)
     kind = " (synthetic: drawn cells)" if comparison.synthetic else ""
     table = Table(title=f"Candidates{kind}, best first by {params.promotion.metric} on the validation part")
-    for heading in comparison.headings:
-        table.add_column(heading)
-    for row in comparison.table():
+    head, *body = comparison.columns()
+    for number, heading in enumerate(head):
+        table.add_column(heading, justify="right" if number else "left")
+    for row in body:
         table.add_row(*row)
     console.print(table)
 

@@ -12,9 +12,10 @@ def comparison(found: Comparison) -> Table:
     """The candidates, best first."""
     kind = " (synthetic: drawn cells)" if found.synthetic else ""
     table = Table(title=f"Candidates{kind}, best first by {found.metric} on the validation part", title_justify="left")
-    for heading in found.headings:
-        table.add_column(heading, justify="left" if heading == "candidate" else "right")
-    for row in found.table():
+    head, *body = found.columns()
+    for number, heading in enumerate(head):
+        table.add_column(heading, justify="right" if number else "left")
+    for row in body:
         table.add_row(*row)
     return table
 

@@ -86,6 +86,10 @@ class Comparison(BaseModel):
             for row in self.rows
         ]
 
+    def columns(self) -> list[tuple[str, ...]]:
+        """The table turned by a quarter, heading first: a row of nine figures does not fit a terminal."""
+        return list(zip(self.headings, *self.table(), strict=True))
+
 
 def compare(s: Settings, p: Params) -> Comparison:
     """Rank the candidates of params.yaml and write ``build/comparison.json`` and ``.csv``.

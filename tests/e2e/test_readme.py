@@ -17,7 +17,7 @@ SERVERS = {
     "mlflow ui": "http://127.0.0.1:5000/health",
     "bentoml serve": "http://127.0.0.1:3000/readyz",
     "prefect server start": "http://127.0.0.1:4200/api/health",
-    "python -m pipelines.deployments": "bloodyspy",
+    "python -m pipelines.deployments": "check-drift/served",
 }
 PROLOGUE = r"""
 set -euo pipefail
