@@ -15,7 +15,7 @@ from PIL import Image
 from bloodyspy.adapters import registry
 from bloodyspy.adapters.evaluation_log import log_evaluation
 from bloodyspy.cells import CELL_TYPES
-from bloodyspy.dataset.manifest import COLUMNS, write_manifest
+from bloodyspy.dataset.manifest import COLUMNS, digest, write_manifest
 from bloodyspy.dataset.version import DatasetInfo, SourceInfo
 from bloodyspy.evaluation.comparison import compare
 from bloodyspy.images.statistics import STATISTICS
@@ -70,7 +70,7 @@ def candidate(s: Settings, quality: str) -> Artefact:
     """Make the candidate small_cnn a model of that quality: evaluated, logged on a run of its own, compared."""
     place, p = s.artefact("small_cnn"), load_params(s.root / "params.yaml")
     shutil.rmtree(place, ignore_errors=True)
-    make_artefact(place, _run(s))
+    make_artefact(place, _run(s), manifest_digest=digest(s.manifest))
     directions = np.array([_LEARNED[quality].get(index, colour) for index, colour in enumerate(_COLOURS)])
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     model = onnx.load(place / artifact.GRAPH)

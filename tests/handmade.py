@@ -52,6 +52,7 @@ def make_artefact(
     candidate: str = "small_cnn",
     share_right: float = 0.9,
     parameters: int = 24,
+    manifest_digest: str = "e" * 64,
     seed: int = 0,
 ) -> Artefact:
     """A sealed artefact that the platform's tools take for a model."""
@@ -64,7 +65,7 @@ def make_artefact(
         run_id=run_id,
         git_commit="c" * 40,
         data_version="d" * 32,
-        manifest_digest="e" * 64,
+        manifest_digest=manifest_digest,
         synthetic=True,
         parameters=parameters,
     )
