@@ -81,13 +81,14 @@ def gather(folder: Path, size: int, run_id: str | None = None) -> Window:
     Raises:
         MonitoringError: the log cannot be read. No folder is no fault: nobody has asked the service anything yet.
     """
+    unreadable = Unreadable()
     if not folder.is_dir():
         logger.warning(
             "There is no observation log in %s: the service has answered nobody yet, or logs elsewhere. Start it with "
             "`bentoml serve` and send it pictures, or set BLOODYSPY_OBSERVATIONS to its folder.",
             folder,
         )
-    unreadable = Unreadable()
+        return Window(pd.DataFrame({name: [] for name in _ALL}).astype(_DTYPES), unreadable)
     try:
         newest = list(islice(_newest_first(folder, run_id, unreadable), size))
     except OSError as exc:
