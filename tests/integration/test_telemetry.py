@@ -62,6 +62,8 @@ def outside_connections(trace: str) -> list[str]:
 def quiet_environment(tmp_path: Path) -> dict[str, str]:
     """As a user's shell would be: none of the switches set, but for what the environment's own start-up sets."""
     environment = {name: value for name, value in os.environ.items() if name not in SWITCHES}
+    # under strace the server of a first flow needs longer than the 20 s it is given
+    environment.update(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120")
     environment.update(HOME=str(tmp_path), PATH=f"{BIN}:{os.environ['PATH']}")
     for name in ("BENTOML_HOME", "PREFECT_HOME", "DVC_GLOBAL_CONFIG_DIR", "DVC_SITE_CACHE_DIR"):
         environment[name] = str(tmp_path / name.lower())
