@@ -35,7 +35,7 @@ lifecycle: $(READY) ## import, validate, version, train, compare, promote, serve
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest
 
-check: $(READY) ## lint, types, layers, locks
+check: $(READY) ## lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -24,7 +24,7 @@ from bloodyspy.settings import Settings
 @pytest.fixture
 def take(settings: Settings, params: Params):
     def take(source: Path | str, **options: object) -> ImportReport:
-        return import_images(str(source), settings, params, **options)  # type: ignore[arg-type]
+        return import_images(str(source), settings, params, **options)
 
     return take
 

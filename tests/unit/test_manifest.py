@@ -108,5 +108,5 @@ def test_the_data_version_is_what_dvc_wrote(tmp_path: Path) -> None:
 
 
 def _written(frame: object, path: Path) -> Path:
-    write_manifest(frame, path)  # type: ignore[arg-type]
+    write_manifest(frame, path)
     return path

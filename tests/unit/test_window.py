@@ -1,5 +1,6 @@
 import json
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -108,7 +109,9 @@ def broken(record: dict[str, object], **changes: object) -> str:
         lambda record: broken(record, confidence=None),
     ],
 )
-def test_a_line_that_is_no_observation_is_left_out_and_counted(tmp_path: Path, spoil) -> None:  # type: ignore[no-untyped-def]
+def test_a_line_that_is_no_observation_is_left_out_and_counted(
+    tmp_path: Path, spoil: Callable[[dict[str, object]], str]
+) -> None:
     rows = live(observed(6, seed=0))
     log(tmp_path, rows.head(3))
     file = next(tmp_path.rglob("*.jsonl"))
