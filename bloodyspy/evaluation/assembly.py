@@ -14,12 +14,13 @@ from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import ArtefactInvalid
 from bloodyspy.evaluation.card import Facts, render, sizes_of
-from bloodyspy.evaluation.metrics import ECE_BINS, Scores
+from bloodyspy.evaluation.metrics import Scores
 from bloodyspy.evaluation.scoring import digest_of, inputs_of, part_of, predict, score_predictions
 from bloodyspy.images.preprocess import InputSpec, golden_hash
 from bloodyspy.images.statistics import STATISTICS
 from bloodyspy.model import artifact
 from bloodyspy.model.artifact import Artefact, ModelSpec
+from bloodyspy.model.calibration import ECE_BINS
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.export import export, verify
 from bloodyspy.model.training import Fit, read_fit

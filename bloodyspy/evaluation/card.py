@@ -7,8 +7,9 @@ import pandas as pd
 
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.evaluation.intervals import RESAMPLES
-from bloodyspy.evaluation.metrics import ECE_BINS, Metrics, Scores
+from bloodyspy.evaluation.metrics import Metrics, Scores
 from bloodyspy.model.artifact import ModelSpec
+from bloodyspy.model.calibration import ECE_BINS
 from bloodyspy.model.provenance import DIRTY, UNKNOWN
 
 PARTS: tuple[str, ...] = ("train", "validation", "calibration", "test", "withheld")

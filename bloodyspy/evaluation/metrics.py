@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.evaluation.intervals import Estimate, percentile, resampled_confusions, wilson
+from bloodyspy.model.calibration import expected_calibration_error, log_loss
 
-ECE_BINS = 15
 CLASSES = len(CELL_TYPES)
 
 
@@ -32,7 +32,7 @@ class Metrics(BaseModel):
     support: dict[CellType, int]
     """Images of each of the eight types."""
     ece: float = Field(ge=0, le=1)
-    """Expected calibration error, see :func:`expected_calibration_error`."""
+    """Expected calibration error, see :func:`bloodyspy.model.calibration.expected_calibration_error`."""
     log_loss: float = Field(ge=0)
     """Mean negative natural logarithm of the true type's probability."""
     confusion: tuple[tuple[int, ...], ...]
@@ -101,7 +101,6 @@ def score(labels: NDArray[np.integer], probabilities: NDArray[np.floating], seed
     confusion = np.bincount(labels * CLASSES + predicted, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
     hits, support = confusion.diagonal(), confusion.sum(axis=1)
     resampled = resampled_confusions(confusion, seed)
-    true_probability = probabilities[np.arange(n), labels]
     accuracy = wilson(int(hits.sum()), n)
 
     def bootstrapped(statistic: Callable[[NDArray[np.integer]], NDArray[np.float64]]) -> Estimate:
@@ -121,7 +120,7 @@ def score(labels: NDArray[np.integer], probabilities: NDArray[np.floating], seed
         },
         support={cell: int(support[cell.position]) for cell in CELL_TYPES},
         ece=expected_calibration_error(predicted == labels, probabilities.max(axis=1)),
-        log_loss=float(-np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1.0)).mean()),
+        log_loss=log_loss(labels, probabilities),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
     )
 
@@ -136,19 +135,6 @@ def macro_f1(confusion: NDArray[np.integer]) -> NDArray[np.float64]:
     """Mean F1 of the classes that occur or were predicted; ``confusion`` (..., 8, 8), answer (...)."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     return _mean_of_defined(2 * hits, confusion.sum(axis=-1) + confusion.sum(axis=-2))
-
-
-def expected_calibration_error(correct: NDArray[np.bool_], confidence: NDArray[np.float64]) -> float:
-    """Mean distance of confidence and accuracy over 15 bins of equal width, weighted by images (Guo et al. 2017).
-
-    Args:
-        correct: whether each prediction was right, shape (n,).
-        confidence: probability of the predicted type, shape (n,), 0 to 1.
-    """
-    # bins are open on the left, as in the paper: a confidence of exactly 1 belongs to the last
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=correct - confidence, minlength=ECE_BINS)
-    return float(min(np.abs(gaps).sum() / len(confidence), 1.0))
 
 
 def _mean_of_defined(numerator: NDArray[np.integer], denominator: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss
 
 from bloodyspy.cells import CELL_TYPES, CellType
-from bloodyspy.evaluation.metrics import Metrics, Scores, expected_calibration_error, score
+from bloodyspy.evaluation.metrics import Metrics, Scores, score
+from bloodyspy.model.calibration import expected_calibration_error
 
 
 def answers(n: int, seed: int = 0, sharpness: float = 4.0) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
