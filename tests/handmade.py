@@ -13,6 +13,8 @@ from bloodyspy.images.preprocess import InputSpec, golden_hash, golden_picture
 from bloodyspy.images.statistics import describe
 from bloodyspy.model import artifact
 from bloodyspy.model.artifact import Artefact, ModelSpec
+from bloodyspy.model.inference import Precision, Runtime
+from bloodyspy.model.inference_report import InferenceReport, Variant
 from bloodyspy.observation import Observation, Provenance, rows
 
 
@@ -45,6 +47,28 @@ def write_graph(path: Path, size: int, seed: int = 0) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
+def inference_report(graph: Path, runtime: Runtime = Runtime.ONNXRUNTIME) -> InferenceReport:
+    """A report of one variant, as if it had been measured."""
+    variant = Variant(
+        runtime=runtime,
+        precision=Precision.FLOAT32,
+        file=graph.name,
+        megabytes=graph.stat().st_size / 1e6,
+        milliseconds_1=0.05,
+        milliseconds_32=0.02,
+        max_difference=2e-7,
+        classes_differ=0,
+        temperature=1.0,
+        balanced_accuracy=0.9,
+        ece=0.01,
+        accepted=True,
+        reason="the same classes, probabilities within 1e-04",
+    )
+    return InferenceReport(
+        machine="made by hand, 1 core", threads=1, variants=(variant,), served=0, memory_mb=50.0, images_compared=400
+    )
+
+
 def make_artefact(
     place: Path,
     run_id: str = "0" * 32,
@@ -54,6 +78,8 @@ def make_artefact(
     parameters: int = 24,
     manifest_digest: str = "e" * 64,
     seed: int = 0,
+    temperature: float = 1.0,
+    runtime: Runtime = Runtime.ONNXRUNTIME,
 ) -> Artefact:
     """A sealed artefact that the platform's tools take for a model."""
     place.mkdir(parents=True)
@@ -68,13 +94,21 @@ def make_artefact(
         manifest_digest=manifest_digest,
         synthetic=True,
         parameters=parameters,
+        temperature=temperature,
+        runtime=runtime,
+        precision=Precision.FLOAT32,
     )
     (place / artifact.SPEC).write_text(spec.model_dump_json(indent=2))
     (place / artifact.NETWORK).write_bytes(b"no network: this artefact was made by hand")
     write_graph(place / artifact.GRAPH, 64, seed)
+    report = inference_report(place / artifact.GRAPH, runtime)
+    (place / artifact.INFERENCE).write_text(report.model_dump_json(indent=2))
+    (place / artifact.TRAINING).write_text('{"made": "by hand"}\n')
+    (place / artifact.DATA).write_text('{"made": "by hand"}\n')
     scores = Scores(validation=metrics_of(share_right), test=metrics_of(share_right, seed=1), test_digest="f" * 64)
     (place / artifact.METRICS).write_text(scores.model_dump_json(indent=2))
     (place / artifact.CARD).write_text(f"# {candidate}, {len(CELL_TYPES)} types\n")
+    (place / artifact.CARD_HTML).write_text(f"<!doctype html><title>{candidate}</title><h1>{candidate}</h1>\n")
     seen = Observation.of(describe(golden_picture()), np.full(8, 1 / 8, dtype=np.float32), Provenance(run_id, "d" * 32))
     pd.DataFrame(rows([seen])).to_parquet(place / artifact.REFERENCE)
     return artifact.seal(place)

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 import bloodyspy
 from bloodyspy.errors import ArtefactInvalid, ServiceError
-from bloodyspy.model.artifact import DIGESTS, FILES, Artefact
+from bloodyspy.model.artifact import Artefact
 from bloodyspy.model.release import NAME, PACKED, Release, write_release
 from bloodyspy.settings import Settings
 
@@ -67,7 +67,7 @@ def store(artefact: Path, version: int, settings: Settings) -> str:
                 metadata={"version": version, "run_id": given.spec.run_id, "digest": given.digest},
                 _model_store=ModelStore(staging / "models"),
             ) as model:
-                for name in (*FILES, DIGESTS):
+                for name in given.files:
                     shutil.copy2(given.path / name, model.path_of(name))
             _move_in(_place(staging, "models", version), place)
         except (OSError, bentoml.exceptions.BentoMLException) as exc:

@@ -1,13 +1,18 @@
 """The artefact: a model as a directory that is assembled once and that nothing changes afterwards.
 
 =====================  ===========================================================================
-``spec.json``          :class:`ModelSpec`: what the network is, was trained on, and expects as input
+``spec.json``          :class:`ModelSpec`: what the network is, was trained on, expects and runs in
 ``network.keras``      the trained network
-``graph.onnx``         the same as an inference graph, uint8 in, probabilities out
+``graph.onnx``         the same as an inference graph, float32, uint8 in, probabilities out
+``graph.int8.onnx``    the same in eight bits; only where the parity gate let it through
+``inference.json``     what the gate measured of each runtime and precision, and which serves
+``training.json``      the fit and the candidate's params
+``data.json``          the data set: digests, sources, pictures of each class in each part
 ``reference.parquet``  observations of the calibration part: what normal pictures look like
 ``metrics.json``       scores with intervals
 ``card.md``            the model card
-``digests.json``       SHA-256 of each of the files above
+``card.html``          the same for a browser
+``digests.json``       SHA-256 of each of the files above that is there
 =====================  ===========================================================================
 """
 
@@ -17,16 +22,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import ArtefactInvalid, PreprocessMismatch
 from bloodyspy.images.preprocess import InputSpec, golden_hash
+from bloodyspy.model.inference import Precision, Runtime
 from bloodyspy.observation import Provenance
 
-SPEC, NETWORK, GRAPH = "spec.json", "network.keras", "graph.onnx"
-REFERENCE, METRICS, CARD, DIGESTS = "reference.parquet", "metrics.json", "card.md", "digests.json"
-FILES = (SPEC, NETWORK, GRAPH, REFERENCE, METRICS, CARD)
+SPEC, NETWORK, GRAPH, GRAPH_INT8 = "spec.json", "network.keras", "graph.onnx", "graph.int8.onnx"
+INFERENCE, TRAINING, DATA = "inference.json", "training.json", "data.json"
+REFERENCE, METRICS, CARD, CARD_HTML = "reference.parquet", "metrics.json", "card.md", "card.html"
+DIGESTS = "digests.json"
+FILES = (SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, REFERENCE, METRICS, CARD, CARD_HTML)
+"""What every artefact has; :attr:`Artefact.files` is what this one has."""
 
 
 class ModelSpec(BaseModel):
@@ -34,7 +43,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     candidate: str
     network: str
     input: InputSpec
@@ -52,6 +61,17 @@ class ModelSpec(BaseModel):
     """Whether it was trained on drawn cells; every number from it then says so."""
     parameters: int
     """Trained weights of the network."""
+    temperature: float = Field(gt=0)
+    """Divides the logits: the graph's probabilities p become p^(1/T), renormalised. Fitted on the calibration part."""
+    runtime: Runtime
+    """The engine that serves, as measured: see ``inference.json``."""
+    precision: Precision
+    """Of the graph that serves."""
+
+    @property
+    def graph(self) -> str:
+        """Name of the graph that serves."""
+        return GRAPH_INT8 if self.precision is Precision.INT8 else GRAPH
 
     @property
     def provenance(self) -> Provenance:
@@ -77,30 +97,44 @@ class Artefact:
             PreprocessMismatch: pictures are prepared differently here.
         """
         listed = read_digests(path)
-        for name in FILES:
-            if name not in listed or not (path / name).is_file():
-                raise ArtefactInvalid(path, f"{name} is missing")
-            if sha256(path / name) != listed[name]:
-                raise ArtefactInvalid(path, f"{name} was altered after assembly")
+        # First the spec: of another format, the artefact may well have other files.
+        _check(path, SPEC, listed)
         try:
             spec = ModelSpec.model_validate_json((path / SPEC).read_bytes())
         except ValidationError as exc:
             raise ArtefactInvalid(path, f"{SPEC} is of another format ({exc.error_count()} faults)") from exc
+        for name in dict.fromkeys((*FILES, spec.graph, *listed)):
+            _check(path, name, listed)
         if spec.classes != tuple(CELL_TYPES):
             raise ArtefactInvalid(path, "its classes are not the eight cell types in their order")
         if (found := golden_hash(spec.input)) != spec.golden:
             raise PreprocessMismatch(spec.golden, found)
         return cls(path=path, spec=spec, digest=sha256(path / DIGESTS))
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all its files, the table of digests included; a store may have put others beside them."""
+        return (*read_digests(self.path), DIGESTS)
+
 
 def seal(path: Path) -> Artefact:
-    """Write ``digests.json`` over a directory that holds every file of :data:`FILES`, and open it."""
-    missing = [name for name in FILES if not (path / name).is_file()]
+    """Write ``digests.json`` over a directory that holds at least the files of :data:`FILES`, and open it."""
+    present = sorted(file.name for file in path.iterdir() if file.is_file() and file.name != DIGESTS)
+    missing = [name for name in FILES if name not in present]
     if missing:
         raise ArtefactInvalid(path, f"{', '.join(missing)} not written")
-    digests = {name: sha256(path / name) for name in FILES}
+    digests = {name: sha256(path / name) for name in present}
     (path / DIGESTS).write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
     return Artefact.open(path)
+
+
+def _check(path: Path, name: str, listed: dict[str, str]) -> None:
+    if name != Path(name).name:
+        raise ArtefactInvalid(path, f"{DIGESTS} names {name!r}, which is no file of it")
+    if name not in listed or not (path / name).is_file():
+        raise ArtefactInvalid(path, f"{name} is missing")
+    if sha256(path / name) != listed[name]:
+        raise ArtefactInvalid(path, f"{name} was altered after assembly")
 
 
 def read_digests(path: Path) -> dict[str, str]:

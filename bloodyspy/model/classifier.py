@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from bloodyspy.images.decode import MAX_PIXELS, decode
 from bloodyspy.images.preprocess import to_array
 from bloodyspy.images.statistics import describe
-from bloodyspy.model.artifact import GRAPH, Artefact, ModelSpec
+from bloodyspy.model.artifact import Artefact, ModelSpec
+from bloodyspy.model.calibration import tempered
 from bloodyspy.model.inference import InferenceGraph
 from bloodyspy.observation import Observation
 
@@ -18,7 +19,8 @@ class Classifier:
 
     def __init__(self, artefact: Artefact, threads: int = 1) -> None:
         self.artefact = artefact
-        self._graph = InferenceGraph(artefact.path / GRAPH, threads)
+        spec = artefact.spec
+        self._graph = InferenceGraph(artefact.path / spec.graph, threads, spec.runtime, spec.precision)
 
     @classmethod
     def load(cls, path: Path, threads: int = 1) -> "Classifier":
@@ -40,8 +42,8 @@ class Classifier:
         return to_array(decode(payload).pixels, self.spec.input)
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of prepared pictures: (n, size, size, 3) in, (n, 8) out."""
-        return self._graph(batch)
+        """Calibrated probabilities of prepared pictures: (n, size, size, 3) in, (n, 8) out."""
+        return tempered(self._graph(batch), self.spec.temperature)
 
     def observe(self, payload: bytes, max_pixels: int = MAX_PIXELS) -> Observation:
         """Walk the whole road with one picture.

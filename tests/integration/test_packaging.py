@@ -18,7 +18,7 @@ from running import NAME, PASSWORD, ROOT, served
 
 from bloodyspy.adapters import packaging
 from bloodyspy.errors import ArtefactInvalid, ServiceError
-from bloodyspy.model.artifact import DIGESTS, FILES, Artefact
+from bloodyspy.model.artifact import Artefact
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.release import read_release
 from bloodyspy.serving.authentication import add_user
@@ -41,7 +41,7 @@ def home(settings: Settings) -> Path:
 def test_the_artefact_is_stored_unchanged_and_once(settings: Settings, artefact: Artefact) -> None:
     assert packaging.store(artefact.path, 3, settings) == "bloodyspy:v3"
     stored = home(settings) / "models" / "bloodyspy" / "v3"
-    for name in (*FILES, DIGESTS):
+    for name in artefact.files:
         assert (stored / name).read_bytes() == (artefact.path / name).read_bytes()
     before = (stored / "model.yaml").stat().st_mtime_ns
     assert packaging.store(artefact.path, 3, settings) == "bloodyspy:v3"
