@@ -58,9 +58,8 @@ def test_what_a_store_puts_beside_it_is_not_its_own(made: Artefact) -> None:
 
 
 def test_the_first_format_is_refused_by_its_format(made: Artefact) -> None:
-    old = {name: value for name, value in json.loads((made.path / artifact.SPEC).read_text()).items()}
-    old |= {"format": 1}
-    (made.path / artifact.SPEC).write_text(json.dumps(old))
+    spec = json.loads((made.path / artifact.SPEC).read_text())
+    (made.path / artifact.SPEC).write_text(json.dumps(spec | {"format": 1}))
     digests = {name: artifact.sha256(made.path / name) for name in (artifact.SPEC, artifact.GRAPH)}
     (made.path / artifact.DIGESTS).write_text(json.dumps(digests))
     with pytest.raises(ArtefactInvalid, match="another format"):
