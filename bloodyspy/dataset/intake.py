@@ -15,11 +15,9 @@ from bloodyspy.dataset.holdings import Held, Holdings, Quarantined, Reason
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.sources import Source, SourceFile
 from bloodyspy.errors import ImageTooLarge, UnreadableImage
-from bloodyspy.images.decode import decode
+from bloodyspy.images.decode import MAX_BYTES, SUFFIXES, decode
 
-MAX_BYTES = 256 << 20  # the largest picture that decodes, uncompressed with 16 bits a channel, is smaller
 _LEFT_BEHIND = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"}
-_IMAGE_NAMES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ def _examine(
     except ImageTooLarge as exc:
         return _Examined(file.path, label, digest, Reason.TOO_LARGE, f"{exc.width} x {exc.height} pixels")
     except UnreadableImage as exc:
-        named_so = PurePosixPath(file.path).suffix.lower() in _IMAGE_NAMES
+        named_so = PurePosixPath(file.path).suffix.lower() in SUFFIXES
         reason = Reason.UNREADABLE if named_so else Reason.NOT_AN_IMAGE
         return _Examined(file.path, label, digest, reason, exc.reason)
     if label.cell_type is None:

@@ -12,7 +12,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from bloodyspy.errors import ImageTooLarge, UnreadableImage
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff"})
+"""What files of these formats are called, in lower case."""
+
 MAX_PIXELS = 25_000_000
+MAX_BYTES = 256 << 20  # the largest picture that decodes, uncompressed with 16 bits a channel, is smaller
 
 # Pillow's own bomb check warns at one size and raises at another; ours is exact and comes first.
 Image.MAX_IMAGE_PIXELS = None
@@ -57,7 +61,9 @@ def decode(payload: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     try:
         # a phone's JPEG with a second picture behind the first calls itself MPO
         image_format = "JPEG" if image.format == "MPO" else str(image.format)
-        pixels = np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+        # in place: otherwise a picture that is upright already is copied, which costs half as much as decoding it
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels = np.asarray(_to_rgb(image))
     except _BROKEN as exc:
         raise UnreadableImage(f"it is truncated or broken ({exc})") from exc
     return Picture(pixels=pixels, format=image_format)
