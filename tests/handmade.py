@@ -5,10 +5,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pandas as pd
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bloodyspy.cells import CELL_TYPES
-from bloodyspy.evaluation.metrics import Metrics, Scores, score
+from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.evaluation.calibration import calibration
+from bloodyspy.evaluation.intervals import wilson
+from bloodyspy.evaluation.metrics import Metrics, score
+from bloodyspy.evaluation.scores import Cost, External, Scores, Seeds, SeedScore, Stress, StressCell
+from bloodyspy.images.corruption import STRESSES
 from bloodyspy.images.preprocess import InputSpec, golden_hash, golden_picture
 from bloodyspy.images.statistics import describe
 from bloodyspy.model import artifact
@@ -17,15 +22,67 @@ from bloodyspy.model.inference import Precision, Runtime
 from bloodyspy.model.inference_report import InferenceReport, Variant
 from bloodyspy.observation import Observation, Provenance, rows
 
+_SUBTYPES = {
+    CellType.IG: ("metamyelocyte", "myelocyte", "promyelocyte"),
+    CellType.NEUTROPHIL: ("band neutrophil", "segmented neutrophil"),
+}
+
 
 def metrics_of(share_right: float, n: int = 400, seed: int = 0) -> Metrics:
     """Metrics of a classifier that is right about that share."""
+    labels, probabilities = answers_of(share_right, n, seed)
+    return score(labels, probabilities, subtypes=[_subtype(i) for i in range(n)])
+
+
+def _subtype(image: int) -> str:
+    cell_type = CELL_TYPES[image % 8]
+    names = _SUBTYPES.get(cell_type, (str(cell_type),))
+    return names[image // 8 % len(names)]
+
+
+def answers_of(share_right: float, n: int = 400, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Labels (n,) and probabilities (n, 8) of a classifier that is right about that share."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 8
     answers = np.where(rng.random(n) < share_right, labels, (labels + 1) % 8)
     probabilities = np.full((n, 8), 0.02)
     probabilities[np.arange(n), answers] = 0.86
-    return score(labels, probabilities)
+    return labels, probabilities
+
+
+def scores_of(share_right: float, seed: int = 1, *, external: bool = False, seeds: bool = False) -> Scores:
+    """Scores of a classifier that is right about that share, with everything that an artefact tells of it."""
+    test = metrics_of(share_right, seed=seed)
+    errors = [wilson(round(400 * (1 - share_right)) + 20 * severity, 1000) for severity in range(1, 6)]
+    other = External(name="elsewhere", digest="a" * 64, images=200, unreadable=1, metrics=metrics_of(0.6, 200, seed))
+    numbers = {"validation_accuracy": 0.9, "test_balanced_accuracy": 0.91, "test_ig_sensitivity": 0.8, "test_ece": 0.02}
+    runs = [SeedScore(seed=i, run_id=f"{i:032x}", test_accuracy=0.9 + i / 100, **numbers) for i in (1, 2, 3)]
+    return Scores(
+        validation=metrics_of(share_right),
+        test=test,
+        test_digest="f" * 64,
+        calibration=calibration(1.3, answers_of(share_right, 200, seed + 1), answers_of(share_right, seed=seed)),
+        stress=Stress(
+            images=200,
+            clean=wilson(round(200 * (1 - share_right)), 200),
+            cells=tuple(
+                StressCell(kind=kind, severity=severity, balanced_error=errors[severity - 1])
+                for kind in STRESSES
+                for severity in range(1, 6)
+            ),
+            mean_balanced_error=errors[2],
+        ),
+        external=(other,) if external else (),
+        cost=Cost(
+            megabytes_artefact=1.5,
+            megabytes_graph=0.5,
+            memory_mb=50.0,
+            milliseconds_1=0.05,
+            milliseconds_32=0.02,
+            milliseconds_picture=3.0,
+        ),
+        seeds=Seeds.of(runs) if seeds else None,
+    )
 
 
 def write_graph(path: Path, size: int, seed: int = 0) -> None:
@@ -105,7 +162,7 @@ def make_artefact(
     (place / artifact.INFERENCE).write_text(report.model_dump_json(indent=2))
     (place / artifact.TRAINING).write_text('{"made": "by hand"}\n')
     (place / artifact.DATA).write_text('{"made": "by hand"}\n')
-    scores = Scores(validation=metrics_of(share_right), test=metrics_of(share_right, seed=1), test_digest="f" * 64)
+    scores = scores_of(share_right)
     (place / artifact.METRICS).write_text(scores.model_dump_json(indent=2))
     (place / artifact.CARD).write_text(f"# {candidate}, {len(CELL_TYPES)} types\n")
     (place / artifact.CARD_HTML).write_text(f"<!doctype html><title>{candidate}</title><h1>{candidate}</h1>\n")

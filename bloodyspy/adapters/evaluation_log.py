@@ -24,7 +24,7 @@ from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.evaluation import figures
 from bloodyspy.evaluation.card import headline
 from bloodyspy.evaluation.comparison import read_scores
-from bloodyspy.evaluation.metrics import Scores
+from bloodyspy.evaluation.scores import Scores
 from bloodyspy.images.decode import decode
 from bloodyspy.images.synthetic import draw_picture
 from bloodyspy.model.artifact import CARD, Artefact

@@ -14,7 +14,7 @@ from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import ArtefactInvalid
 from bloodyspy.evaluation.card import Facts, render, sizes_of
-from bloodyspy.evaluation.metrics import Scores
+from bloodyspy.evaluation.scores import Scores
 from bloodyspy.evaluation.scoring import digest_of, inputs_of, part_of, predict, score_predictions
 from bloodyspy.images.preprocess import InputSpec, golden_hash
 from bloodyspy.images.statistics import STATISTICS

@@ -7,7 +7,8 @@ import pandas as pd
 
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.evaluation.intervals import RESAMPLES
-from bloodyspy.evaluation.metrics import Metrics, Scores
+from bloodyspy.evaluation.metrics import Metrics
+from bloodyspy.evaluation.scores import Scores
 from bloodyspy.model.artifact import ModelSpec
 from bloodyspy.model.calibration import ECE_BINS
 from bloodyspy.model.provenance import DIRTY, UNKNOWN

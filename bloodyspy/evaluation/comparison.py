@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bloodyspy.errors import DataMissing
 from bloodyspy.evaluation.intervals import Estimate
-from bloodyspy.evaluation.metrics import Scores
+from bloodyspy.evaluation.scores import Scores
 from bloodyspy.model.artifact import GRAPH, METRICS, Artefact
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings

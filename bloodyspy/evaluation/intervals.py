@@ -26,6 +26,10 @@ class Estimate(BaseModel):
             raise ValueError("the interval's low end lies above its high end")
         return self
 
+    def flat(self, name: str) -> dict[str, float]:
+        """Three flat numbers: ``name``, ``name_low`` and ``name_high``."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def __str__(self) -> str:
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
 

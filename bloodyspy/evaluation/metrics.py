@@ -1,17 +1,33 @@
-"""Scores of a classifier on one part of the data set, with intervals."""
+"""A classifier on one part of the data set, with intervals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.cells import CELL_TYPES, SUBTYPES, CellType
 from bloodyspy.evaluation.intervals import Estimate, percentile, resampled_confusions, wilson
+from bloodyspy.evaluation.selection import RiskCoverage, risk_coverage
 from bloodyspy.model.calibration import expected_calibration_error, log_loss
 
 CLASSES = len(CELL_TYPES)
+
+
+class Subtype(BaseModel):
+    """How the images of one sub-type were answered; the classifier itself knows only the eight types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    cell_type: CellType
+    """What its images are labelled as."""
+    n: int = Field(ge=1)
+    sensitivity: Estimate
+    """Share answered with the cell type, Wilson interval."""
+    predicted: tuple[int, ...] = Field(min_length=CLASSES, max_length=CLASSES)
+    """Images answered with each of the eight types."""
 
 
 class Metrics(BaseModel):
@@ -29,14 +45,21 @@ class Metrics(BaseModel):
     """Mean F1 of the classes that occur or were predicted; bootstrap percentile interval."""
     sensitivity: dict[CellType, Estimate]
     """Wilson intervals; a cell type without an image has none and is left out."""
+    specificity: dict[CellType, Estimate]
+    """Share of the other types' images that were not taken for this one; Wilson intervals. Left out where there are no
+    others."""
     support: dict[CellType, int]
     """Images of each of the eight types."""
     ece: float = Field(ge=0, le=1)
     """Expected calibration error, see :func:`bloodyspy.model.calibration.expected_calibration_error`."""
     log_loss: float = Field(ge=0)
     """Mean negative natural logarithm of the true type's probability."""
+    risk_coverage: RiskCoverage
+    """What refusing the least sure answers would buy."""
     confusion: tuple[tuple[int, ...], ...]
     """8 x 8 counts: rows are the actual types, columns the predicted, in the order of the cell types."""
+    subtypes: tuple[Subtype, ...] = ()
+    """By cell type; images whose file name tells no sub-type are in none."""
 
     @model_validator(mode="after")
     def _square(self) -> Self:
@@ -45,50 +68,39 @@ class Metrics(BaseModel):
         return self
 
     def estimates(self) -> dict[str, Estimate]:
-        """Every value that has an interval, by a flat name; a class's sensitivity is ``sensitivity_<cell type>``."""
+        """Every value that has an interval, by a flat name such as ``macro_f1`` or ``sensitivity_<cell type>``."""
         return {
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,
             "macro_f1": self.macro_f1,
             **{f"sensitivity_{cell}": estimate for cell, estimate in self.sensitivity.items()},
+            **{f"specificity_{cell}": estimate for cell, estimate in self.specificity.items()},
         }
 
     def flat(self) -> dict[str, float]:
         """Flat numbers for MLflow and ``dvc metrics``: ``x``, ``x_low`` and ``x_high`` for each estimate."""
         numbers: dict[str, float] = {"n": self.n, "ece": self.ece, "log_loss": self.log_loss}
+        numbers["aurc"] = self.risk_coverage.aurc
+        for point in self.risk_coverage.coverage_at_risk:
+            numbers[f"coverage_at_{point.risk * 1000:.0f}_errors_in_1000"] = point.coverage
         for name, estimate in self.estimates().items():
-            numbers |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            numbers |= estimate.flat(name)
         return numbers
 
 
-class Scores(BaseModel):
-    """``metrics.json`` of an artefact."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    validation: Metrics
-    """The part that candidates are chosen on."""
-    test: Metrics
-    """The sealed part."""
-    test_digest: str
-    """SHA-256 over the digests of the sealed images: two models were scored on the same ones only where it is equal."""
-
-    def flat(self) -> dict[str, float]:
-        """Flat numbers of both parts, prefixed ``validation_`` and ``test_``."""
-        return {
-            f"{part}_{name}": number
-            for part, metrics in (("validation", self.validation), ("test", self.test))
-            for name, number in metrics.flat().items()
-        }
-
-
-def score(labels: NDArray[np.integer], probabilities: NDArray[np.floating], seed: int = 0) -> Metrics:
+def score(
+    labels: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    seed: int = 0,
+    subtypes: Sequence[str | None] | None = None,
+) -> Metrics:
     """Score probabilities against the truth.
 
     Args:
         labels: index of the true cell type, shape (n,), 0 to 7; n at least 1.
         probabilities: shape (n, 8), rows sum to 1; the first of equal maxima is the prediction.
         seed: of the bootstrap.
+        subtypes: name of each image's sub-type where it is known, n of them.
 
     Raises:
         ValueError: the shapes do not fit, or there is nothing to score.
@@ -99,7 +111,8 @@ def score(labels: NDArray[np.integer], probabilities: NDArray[np.floating], seed
     probabilities = probabilities.astype(np.float64)
     predicted = probabilities.argmax(axis=1)
     confusion = np.bincount(labels * CLASSES + predicted, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
-    hits, support = confusion.diagonal(), confusion.sum(axis=1)
+    hits, support, answers = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    others, false_alarms = n - support, answers - hits
     resampled = resampled_confusions(confusion, seed)
     accuracy = wilson(int(hits.sum()), n)
 
@@ -118,11 +131,40 @@ def score(labels: NDArray[np.integer], probabilities: NDArray[np.floating], seed
             for cell in CELL_TYPES
             if support[cell.position]
         },
+        specificity={
+            cell: wilson(int((others - false_alarms)[cell.position]), int(others[cell.position]))
+            for cell in CELL_TYPES
+            if others[cell.position]
+        },
         support={cell: int(support[cell.position]) for cell in CELL_TYPES},
         ece=expected_calibration_error(predicted == labels, probabilities.max(axis=1)),
         log_loss=log_loss(labels, probabilities),
+        risk_coverage=risk_coverage(predicted == labels, probabilities.max(axis=1)),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        subtypes=_by_subtype(labels, predicted, subtypes) if subtypes is not None else (),
     )
+
+
+def _by_subtype(
+    labels: NDArray[np.integer], predicted: NDArray[np.integer], subtypes: Sequence[str | None]
+) -> tuple[Subtype, ...]:
+    """A name under two types, as a wrongly labelled file has it, is two sub-types."""
+    known = list(SUBTYPES.values())
+    present = {(int(label), name) for label, name in zip(labels, subtypes, strict=True) if isinstance(name, str)}
+    named = np.array(subtypes, dtype=object)
+    found = []
+    for label, name in sorted(present, key=lambda pair: (pair[0], known.index(pair[1]) if pair[1] in known else 99)):
+        counts = np.bincount(predicted[(labels == label) & (named == name)], minlength=CLASSES)
+        found.append(
+            Subtype(
+                name=name,
+                cell_type=CELL_TYPES[label],
+                n=int(counts.sum()),
+                sensitivity=wilson(int(counts[label]), int(counts.sum())),
+                predicted=tuple(int(count) for count in counts),
+            )
+        )
+    return tuple(found)
 
 
 def balanced_accuracy(confusion: NDArray[np.integer]) -> NDArray[np.float64]:

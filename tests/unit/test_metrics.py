@@ -1,14 +1,17 @@
 """Scores against scikit-learn, and what they say at the borders."""
 
+import re
 import time
 
 import numpy as np
 import pytest
+from handmade import scores_of
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss
 
 from bloodyspy.cells import CELL_TYPES, CellType
-from bloodyspy.evaluation.metrics import Metrics, Scores, score
+from bloodyspy.evaluation.metrics import Metrics, score
+from bloodyspy.evaluation.scores import Scores
 from bloodyspy.model.calibration import expected_calibration_error
 
 
@@ -87,12 +90,19 @@ def test_perfect_and_useless_answers() -> None:
 def test_json_round_trip_and_flat_names() -> None:
     metrics = score(*answers(100))
     assert Metrics.model_validate_json(metrics.model_dump_json()) == metrics
-    scores = Scores(validation=metrics, test=metrics, test_digest="0" * 64)
+    scores = scores_of(0.9, external=True, seeds=True)
     assert Scores.model_validate_json(scores.model_dump_json()) == scores
     flat = scores.flat()
     for cell in CELL_TYPES:
         assert flat[f"test_sensitivity_{cell}_low"] <= flat[f"test_sensitivity_{cell}"]
     assert {"validation_accuracy", "test_macro_f1_high", "test_ece", "test_n"} <= set(flat)
+    assert flat["external_elsewhere_accuracy"] == scores.external[0].metrics.accuracy.value
+    assert flat["stress_mean_balanced_error_low"] == scores.stress.mean_balanced_error.low
+    assert flat["seeds_test_accuracy_mean"] == pytest.approx(0.92)
+    assert flat["seeds_test_accuracy_sd"] == pytest.approx(0.01)
+    assert flat["calibration_temperature"] == 1.3
+    # MLflow refuses other characters, and dvc reads a dot as a step into a table
+    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in flat)
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
