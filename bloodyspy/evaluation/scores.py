@@ -52,6 +52,8 @@ class External(BaseModel):
     images: int = Field(ge=1)
     unreadable: int = Field(ge=0)
     """Files that are no picture; they are in no score."""
+    in_data_set: int = Field(default=0, ge=0)
+    """Pictures that the data set holds too, which a model may have learned; they are in no score."""
     metrics: Metrics
 
 
