@@ -17,7 +17,7 @@ from bloodyspy.evaluation.metrics import Metrics
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 PURPLE, RED, TEAL = "#5b3f8c", "#c0392b", "#1b7f79"
 _STAIN = LinearSegmentedColormap.from_list("stain", ["#ffffff", "#d9cdea", "#8a6bbf", "#3f2a66"])
-_DPI = 130
+DPI = 130
 
 
 def confusion_matrix(metrics: Metrics, title: str) -> Figure:
@@ -25,7 +25,7 @@ def confusion_matrix(metrics: Metrics, title: str) -> Figure:
     counts = np.array(metrics.confusion)
     rows = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
-    figure = Figure(figsize=(7.6, 6.9), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(7.6, 6.9), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap=_STAIN, vmin=0, vmax=1)
     for y, x in np.ndindex(counts.shape):
@@ -58,7 +58,7 @@ def sensitivity(metrics: Metrics, title: str, floor: float) -> Figure:
     estimates = [metrics.sensitivity[cell] for cell in cells]
     values = np.array([estimate.value for estimate in estimates])
     reach = np.array([[e.value - e.low for e in estimates], [e.high - e.value for e in estimates]]).clip(min=0)
-    figure = Figure(figsize=(7.2, 4.2), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(7.2, 4.2), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.errorbar(values, range(len(cells)), xerr=reach, fmt="o", color=PURPLE, ecolor="#b9a6d9", elinewidth=3, ms=6)
     # a little room beyond 0 and 100 %, so that a marker there is whole
@@ -81,7 +81,7 @@ def sensitivity(metrics: Metrics, title: str, floor: float) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel("sensitivity, 95 % interval (Wilson)", color=MUTED)
-    _plain(axes, "x")
+    plain(axes, "x")
     figure.suptitle(title, color=INK, fontsize=11)
     return figure
 
@@ -93,14 +93,14 @@ def learning_curves(history: pd.DataFrame, title: str) -> Figure:
         history: columns ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
         title: of the figure.
     """
-    figure = Figure(figsize=(9.2, 3.9), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(9.2, 3.9), dpi=DPI, layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for column, colour, label in ((name, MUTED, "training"), (f"val_{name}", PURPLE, "validation")):
             axes.plot(history["epoch"], history[column], color=colour, marker="o", ms=3.5, linewidth=1.6, label=label)
         axes.set_xlabel("epoch", color=MUTED)
         axes.set_title(name, color=INK, fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        _plain(axes, "y")
+        plain(axes, "y")
         axes.legend(frameon=False, fontsize=9)
         if name == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -131,7 +131,7 @@ def example_errors(
     errors = int((predictions["predicted"] != predictions["actual"]).sum())
     columns = 6 if len(worst) > 8 else max(1, min(4, len(worst)))
     rows = max(1, -(-len(worst) // columns))
-    figure = Figure(figsize=(max(1.75 * columns, 5.0), 2.1 * rows + 0.45), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(max(1.75 * columns, 5.0), 2.1 * rows + 0.45), dpi=DPI, layout="constrained")
     grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axes in grid:
         axes.axis("off")
@@ -145,7 +145,7 @@ def example_errors(
     return figure
 
 
-def _plain(axes: Axes, grid: Literal["x", "y"]) -> None:
+def plain(axes: Axes, grid: Literal["x", "y"]) -> None:
     axes.grid(axis=grid, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
