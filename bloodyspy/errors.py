@@ -15,6 +15,7 @@ Each error builds its own sentence from its facts and says what to do next::
     ├── ModelError
     │   ├── WeightsUnavailable   pretrained weights cannot be had here
     │   ├── TrainingFailed       a fit ended without a usable network
+    │   ├── Pruned               a trial was ended early: others did better by then; no run of it is a failure
     │   ├── ArtefactInvalid      a model directory is incomplete, altered, or of another format version
     │   ├── PreprocessMismatch   this machine prepares the golden picture differently from training
     │   └── ExportMismatch       the exported graph disagrees with the network it came from
@@ -101,6 +102,10 @@ class WeightsUnavailable(ModelError):
 
 class TrainingFailed(ModelError):
     """A fit ended without a usable network."""
+
+
+class Pruned(ModelError):
+    """A trial of a study was ended early, because others did better by then."""
 
 
 class ArtefactInvalid(ModelError):

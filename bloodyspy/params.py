@@ -1,14 +1,15 @@
 """params.yaml as frozen, strict models: an unknown key is refused by name."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bloodyspy.errors import ParamsError
+from bloodyspy.study import Name, Scalar, Study
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -55,6 +56,42 @@ class Candidate(_Strict):
     weight_decay: float = Field(ge=0)
     seed: int = Field(ge=0)
 
+    def facts(self) -> dict[str, str]:
+        """Every field in words; a field within a field has a dotted name."""
+        return {key: str(value) for key, value in _flat(self.model_dump()).items()}
+
+    def changed(self, fields: Mapping[str, Scalar]) -> "Candidate":
+        """This candidate with some fields changed; a field within a field has a dotted name.
+
+        Raises:
+            ParamsError: a candidate has no such field, or it cannot have that value.
+        """
+        known = _flat(self.model_dump())
+        if unknown := [key for key in fields if key not in known]:
+            raise ParamsError(f"{', '.join(unknown)}: a candidate has no such field. It has: {', '.join(known)}.")
+        try:
+            return Candidate.model_validate(_nested({**known, **fields}))
+        except ValidationError as exc:
+            raise ParamsError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())) from exc
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in leaves.items():
+        *path, last = key.split(".")
+        branch = tree
+        for name in path:
+            branch = branch.setdefault(name, {})
+        branch[last] = value
+    return tree
+
 
 class Floors(_Strict):
     accuracy: Fraction
@@ -90,17 +127,49 @@ class Params(_Strict):
     promotion: Promotion
     monitoring: Monitoring
     schedules: Schedules
+    tuning: dict[Name, Study] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
         for name, candidate in self.candidates.items():
             if candidate.input not in self.inputs:
                 raise ValueError(f"candidate {name} names the input {candidate.input!r}, which is not under `inputs`")
+        for name, study in self.tuning.items():
+            self._check_study(name, study)
         if not self.candidates:
             raise ValueError("there is no candidate")
         if self.monitoring.minimum_rows > self.monitoring.window:
             raise ValueError("monitoring.minimum_rows is larger than monitoring.window: no check could ever be made")
         return self
+
+    def _check_study(self, name: str, study: Study) -> None:
+        if study.candidate not in self.candidates:
+            raise ValueError(f"tuning.{name} names the candidate {study.candidate!r}, which is not under `candidates`")
+        if study.candidate == name:
+            raise ValueError(f"tuning.{name} would put its winner in the place of the candidate that it starts from")
+        inputs = study.space.get("input")
+        if inputs is not None and not set(inputs.samples) <= set(self.inputs):
+            raise ValueError(f"tuning.{name}.space.input names an input that is not under `inputs`")
+        try:
+            for key, domain in study.space.items():
+                for value in domain.samples:
+                    self.candidates[study.candidate].changed({key: value})
+        except ParamsError as exc:
+            raise ValueError(f"tuning.{name}.space.{exc}") from exc
+
+    def study(self, name: str) -> Study:
+        """The study of that name.
+
+        Raises:
+            ParamsError: there is none; the message lists those there are.
+        """
+        try:
+            return self.tuning[name]
+        except KeyError:
+            known = ", ".join(self.tuning) or "none"
+            raise ParamsError(
+                f"There is nothing to tune as {name!r} in params.yaml. Under `tuning`: {known}."
+            ) from None
 
     def candidate(self, name: str) -> Candidate:
         """The candidate of that name.

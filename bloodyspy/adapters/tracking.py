@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
@@ -11,32 +12,55 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.dataset import manifest as manifests
 from bloodyspy.dataset.version import data_version, read_dataset
-from bloodyspy.errors import RegistryError
+from bloodyspy.errors import Pruned, RegistryError
 from bloodyspy.model.artifact import sha256
 from bloodyspy.model.provenance import DIRTY, git_commit
-from bloodyspy.params import Params
+from bloodyspy.params import Candidate, Params
 from bloodyspy.settings import Settings
 
 # Finds the run of a fit again. The fit draws it at random: two people on one server never share a run by chance.
 IDENTITY = "bloodyspy.fit"
 
+_PARENT = "mlflow.parentRunId"  # the UI draws a run with this tag below its parent
+
 _NAMES = {"seconds": "epoch_seconds"}
 
 
-@contextlib.contextmanager
-def recording(name: str, s: Settings, p: Params) -> Iterator["RunRecorder"]:
+def recording(name: str, s: Settings, p: Params) -> AbstractContextManager["RunRecorder"]:
     """A recorder for :func:`bloodyspy.model.training.fit` of one candidate.
 
-    The run is started, or found and reopened, when the fit begins. It ends as FINISHED, as KILLED on an interrupt from
-    the keyboard, as FAILED on any other exception; after ``kill -9`` it stays RUNNING until the fit goes on.
+    The run is started, or found and reopened, when the fit begins. It ends as FINISHED; as KILLED on an interrupt from
+    the keyboard and on :class:`Pruned`; as FAILED on any other exception. After ``kill -9`` it stays RUNNING until the
+    fit goes on.
 
     Raises:
+        ParamsError: there is no such candidate.
         RegistryError: the tracking store does not answer or refuses.
     """
-    recorder = RunRecorder(name, s, p)
+    return _until_its_end(RunRecorder(name, s, _facts(p.candidate(name), p), f"bloodyspy train {name}"))
+
+
+def recording_study(name: str, s: Settings, p: Params) -> AbstractContextManager["RunRecorder"]:
+    """A recorder for :func:`bloodyspy.model.tuning.tune`: the run above the runs of all trials.
+
+    It begins and ends as the one of :func:`recording` does. Its parameters are those of the base candidate, its tags
+    tell the space.
+
+    Raises:
+        ParamsError: there is no such study.
+        RegistryError: the tracking store does not answer or refuses.
+    """
+    study = p.study(name)
+    space = {f"space.{key}": domain.words for key, domain in study.space.items()}
+    facts = _facts(p.candidate(study.candidate), p)
+    return _until_its_end(RunRecorder(name, s, facts, f"bloodyspy tune {name}", space))
+
+
+@contextlib.contextmanager
+def _until_its_end(recorder: "RunRecorder") -> Iterator["RunRecorder"]:
     try:
         yield recorder
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Pruned):
         recorder.end("KILLED")
         raise
     except BaseException:
@@ -45,11 +69,24 @@ def recording(name: str, s: Settings, p: Params) -> Iterator["RunRecorder"]:
     recorder.end("FINISHED")
 
 
+def _facts(candidate: Candidate, p: Params) -> dict[str, str]:
+    return {**candidate.facts(), "input_size": str(p.inputs[candidate.input].size)}
+
+
 class RunRecorder:
     """One run. Implements :class:`bloodyspy.model.training.Recorder`."""
 
-    def __init__(self, name: str, s: Settings, p: Params) -> None:
-        self._name, self._settings, self._params = name, s, p
+    def __init__(
+        self,
+        name: str,
+        s: Settings,
+        facts: Mapping[str, str],
+        command: str,
+        tags: Mapping[str, str] | None = None,
+        parent: str | None = None,
+    ) -> None:
+        self._name, self._settings, self._facts, self._command = name, s, dict(facts), command
+        self._own_tags = {"candidate": name, **(tags or {}), **({_PARENT: parent} if parent else {})}
         self._client: MlflowClient | None = None
         self._run_id: str | None = None
 
@@ -59,6 +96,18 @@ class RunRecorder:
         if self._run_id is None:
             raise RegistryError(f"The run of {self._name} was not begun.")
         return self._run_id
+
+    def child(self, name: str, facts: Mapping[str, str]) -> AbstractContextManager["RunRecorder"]:
+        """A recorder of a run below this one, of the same candidate; ends as :func:`recording` says.
+
+        Args:
+            name: what the run is called.
+            facts: its parameters, where they differ from those of this run.
+        """
+        tags = {"candidate": self._own_tags["candidate"]}
+        return _until_its_end(
+            RunRecorder(name, self._settings, {**self._facts, **facts}, self._command, tags, self.run_id)
+        )
 
     def begin(self, identity: str) -> int:
         """Start the run of a fit, or reopen it; tells how many epochs it has.
@@ -74,7 +123,10 @@ class RunRecorder:
             self._run_id = run.info.run_id
             client.update_run(self.run_id, status="RUNNING")
             if not run.data.params:  # what a run began with stays, whoever goes on with it
-                client.log_batch(self.run_id, params=self._facts(), tags=self._tags())
+                params = [Param(key, value) for key, value in self._facts.items()]
+                client.log_batch(self.run_id, params=params, tags=self._tags())
+            elif run.data.tags.get(_PARENT) != self._own_tags.get(_PARENT):  # the store has lost the run above
+                client.set_tag(self.run_id, _PARENT, self._own_tags[_PARENT])
             if not run.inputs or not run.inputs.dataset_inputs:
                 client.log_inputs(self.run_id, self._inputs())
             return self._epochs(run)
@@ -84,6 +136,13 @@ class RunRecorder:
         now = time.time_ns() // 1_000_000
         with self._translated():
             logged = [Metric(_NAMES.get(key, key), value, now, number) for key, value in metrics.items()]
+            self._connected.log_batch(self.run_id, metrics=logged)
+
+    def numbers(self, metrics: Mapping[str, float]) -> None:
+        """Log what belongs to no epoch, as one batch; told again, a number takes the place of the one before."""
+        now = time.time_ns() // 1_000_000
+        with self._translated():
+            logged = [Metric(key, value, now, 0) for key, value in metrics.items()]
             self._connected.log_batch(self.run_id, metrics=logged)
 
     def end(self, status: str) -> None:
@@ -103,17 +162,12 @@ class RunRecorder:
             return 0
         return len(self._connected.get_metric_history(run.info.run_id, "val_loss"))
 
-    def _facts(self) -> list[Param]:
-        candidate = self._params.candidate(self._name)
-        facts = {**candidate.model_dump(), "input_size": self._params.inputs[candidate.input].size}
-        return [Param(key, str(value)) for key, value in facts.items()]
-
     def _tags(self) -> list[RunTag]:
         s = self._settings
         commit, lock = git_commit(s.root), s.root / "dvc.lock"
         tags = {
-            "candidate": self._name,
-            "mlflow.source.name": f"bloodyspy train {self._name}",
+            **self._own_tags,
+            "mlflow.source.name": self._command,
             "mlflow.source.type": "PROJECT",
             "mlflow.source.git.commit": commit.removesuffix(DIRTY),
             "git_dirty": str(commit.endswith(DIRTY)).lower(),

@@ -1,5 +1,6 @@
 """A fit as an MLflow run: real MLflow on sqlite."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tiny_project import make_tiny_project
 
 from bloodyspy.adapters.tracking import IDENTITY, RunRecorder, experiment_id, recording
 from bloodyspy.dataset import manifest
-from bloodyspy.errors import RegistryError
+from bloodyspy.errors import Pruned, RegistryError
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings, load_settings
 
@@ -106,6 +107,43 @@ def test_a_run_that_was_deleted_gives_way_to_a_new_one(settings: Settings, tiny:
         assert recorder.begin("a" * 32) == 0
     assert recorder.run_id != lost
     assert run_of(settings, recorder.run_id).data.tags[IDENTITY] == "a" * 32
+
+
+def test_a_child_is_a_run_below_and_ends_as_what_happened_in_it(settings: Settings, tiny: Params) -> None:
+    def child_of(parent: RunRecorder, identity: str, ends_by: BaseException | None = None) -> Run:
+        with (
+            contextlib.suppress(ZeroDivisionError, Pruned),
+            parent.child(f"seed {identity}", {"seed": identity}) as child,
+        ):
+            child.begin(identity)
+            child.epoch(1, EPOCH)
+            if ends_by is not None:
+                raise ends_by
+        return run_of(settings, child.run_id)
+
+    with recording("tiny", settings, tiny) as parent:
+        with pytest.raises(RegistryError, match="not begun"):
+            parent.child("seed 1", {})
+        parent.begin("a" * 32)
+        good = child_of(parent, "7")
+        ends = [child_of(parent, "8", by).info.status for by in (ZeroDivisionError(), Pruned("enough"))]
+        parent.numbers({"mean_accuracy": 0.5})
+        parent.numbers({"mean_accuracy": 0.6, "spread": 0.1})
+    assert (good.info.run_name, good.info.status, ends) == ("seed 7", "FINISHED", ["FAILED", "KILLED"])
+    assert good.data.tags["mlflow.parentRunId"] == parent.run_id
+    assert (good.data.params["seed"], good.data.params["network"]) == ("7", "small_cnn")
+    assert good.data.metrics["val_loss"] == 0.4
+    above = run_of(settings, parent.run_id)
+    assert above.data.metrics == {"mean_accuracy": 0.6, "spread": 0.1}
+    assert above.data.params["seed"] == "1"
+
+    # The store loses the parent: its child is found again, and stands below the new one.
+    MlflowClient(settings.mlflow_uri).delete_run(parent.run_id)
+    with recording("tiny", settings, tiny) as parent:
+        parent.begin("a" * 32)
+        again = child_of(parent, "7")
+    assert again.info.run_id == good.info.run_id
+    assert again.data.tags["mlflow.parentRunId"] == parent.run_id != above.info.run_id
 
 
 def test_nothing_is_left_of_a_fit_that_never_began(settings: Settings, tiny: Params) -> None:
