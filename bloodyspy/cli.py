@@ -4,7 +4,9 @@ Commands import what they need inside their bodies, so that ``bloodyspy --help``
 """
 
 import logging
+import signal
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -124,6 +126,32 @@ def compare() -> None:
     for row in body:
         table.add_row(*row)
     console.print(table)
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="pictures, and folders of pictures")],
+    table: Annotated[Path, typer.Option("--csv", help="the table to write, one row a picture")],
+    model: Annotated[str | None, typer.Option(help="a candidate, or a model's folder  [default: the released]")] = None,
+) -> None:
+    """Classify pictures into a table; exit code 3 where some could not be read: their rows say why."""
+    from bloodyspy.images.files import find
+    from bloodyspy.model.prediction import open_model, write
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like an interrupt: the unfinished table is removed
+    classifier = open_model(load_settings(), model)
+    found = find(paths)
+    done = write(classifier, found.files, table)
+    rate = f"{len(found.files):,} files in {done.seconds:.1f} s, {len(found.files) / done.seconds:,.0f} a second"
+    console.print(
+        f"{table}: {rate}, by {classifier.spec.candidate} (run {classifier.spec.run_id}).", markup=False, soft_wrap=True
+    )
+    console.print(", ".join(f"{count:,} {cell}" for cell, count in done.counts.items()) or "Nothing was classified.")
+    if found.left_out:
+        console.print(f"{found.left_out:,} files of the folders were left out: hidden, or not named like pictures.")
+    if done.unreadable:
+        errors.print(f"{done.unreadable:,} files could not be read: the column `error` says why.")
+        raise typer.Exit(3)
 
 
 @users_app.command("add")
