@@ -1,5 +1,6 @@
 """Artefacts made by hand: a real inference graph that knows colours, in milliseconds and without TensorFlow."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.dataset.version import DatasetInfo, SourceInfo
 from bloodyspy.evaluation.calibration import calibration
 from bloodyspy.evaluation.intervals import wilson
 from bloodyspy.evaluation.metrics import Metrics, score
+from bloodyspy.evaluation.model_card.previous import Previous
+from bloodyspy.evaluation.model_card.writing import write_card
+from bloodyspy.evaluation.origin import PARTS, data_of
 from bloodyspy.evaluation.scores import Cost, External, Scores, Seeds, SeedScore, Stress, StressCell
 from bloodyspy.images.corruption import STRESSES
 from bloodyspy.images.preprocess import InputSpec, golden_hash, golden_picture
@@ -137,6 +142,10 @@ def make_artefact(
     seed: int = 0,
     temperature: float = 1.0,
     runtime: Runtime = Runtime.ONNXRUNTIME,
+    synthetic: bool = True,
+    git_commit: str = "c" * 40,
+    scores: Scores | None = None,
+    previous: Previous | None = None,
 ) -> Artefact:
     """A sealed artefact that the platform's tools take for a model."""
     place.mkdir(parents=True)
@@ -146,10 +155,10 @@ def make_artefact(
         input=InputSpec(size=64),
         golden=golden_hash(InputSpec(size=64)),
         run_id=run_id,
-        git_commit="c" * 40,
+        git_commit=git_commit,
         data_version="d" * 32,
         manifest_digest=manifest_digest,
-        synthetic=True,
+        synthetic=synthetic,
         parameters=parameters,
         temperature=temperature,
         runtime=runtime,
@@ -160,12 +169,19 @@ def make_artefact(
     write_graph(place / artifact.GRAPH, 64, seed)
     report = inference_report(place / artifact.GRAPH, runtime)
     (place / artifact.INFERENCE).write_text(report.model_dump_json(indent=2))
-    (place / artifact.TRAINING).write_text('{"made": "by hand"}\n')
-    (place / artifact.DATA).write_text('{"made": "by hand"}\n')
-    scores = scores_of(share_right)
-    (place / artifact.METRICS).write_text(scores.model_dump_json(indent=2))
-    (place / artifact.CARD).write_text(f"# {candidate}, {len(CELL_TYPES)} types\n")
-    (place / artifact.CARD_HTML).write_text(f"<!doctype html><title>{candidate}</title><h1>{candidate}</h1>\n")
+    training = {
+        "fit": {"epochs": 14, "best_epoch": 11, "seconds": 90.0},
+        "candidate": {"network": "colours", "learning_rate": 0.002, "augmentation": {"turns": True, "blur": 0.5}},
+    }
+    (place / artifact.TRAINING).write_text(json.dumps(training, indent=2))
+    frame = pd.DataFrame(
+        [{"cell_type": str(CELL_TYPES[i % 8]), "part": PARTS[i % 5]} for i in range(1234) for _ in range(1 + i % 2)]
+    )
+    source = SourceInfo(name="pbc", images=len(frame), taken=len(frame), quarantined=0)
+    data = data_of("d" * 32, manifest_digest, frame, DatasetInfo(synthetic=synthetic, sources=(source,)))
+    (place / artifact.DATA).write_text(data.model_dump_json(indent=2))
+    (place / artifact.METRICS).write_text((scores or scores_of(share_right)).model_dump_json(indent=2))
+    write_card(place, previous)
     seen = Observation.of(describe(golden_picture()), np.full(8, 1 / 8, dtype=np.float32), Provenance(run_id, "d" * 32))
     pd.DataFrame(rows([seen])).to_parquet(place / artifact.REFERENCE)
     return artifact.seal(place)

@@ -1,0 +1,76 @@
+"""The card as Markdown."""
+
+from itertools import pairwise
+
+from bloodyspy.evaluation.model_card.document import (
+    Block,
+    Card,
+    Cell,
+    Fact,
+    Heading,
+    Items,
+    Listing,
+    Paragraph,
+    Plot,
+    Section,
+    Table,
+    Text,
+    Tiles,
+)
+
+
+def markdown(card: Card) -> str:
+    """The card as CommonMark with tables; plots are left out, their numbers stand in the tables."""
+    blocks = [f"# {_inline(card.title)}", *map(_block, card.lead)]
+    for section in card.sections:
+        blocks += [f"## {section.name}", *map(_block, _drawable(section))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _drawable(section: Section) -> list[Block]:
+    return [block for block in section.blocks if not isinstance(block, Plot)]
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading(text):
+            return f"### {_inline(text)}"
+        case Paragraph(text, kind):
+            return f"> {_inline(text)}" if kind == "warning" else _inline(text)
+        case Items(texts):
+            return "\n".join(f"- {_inline(text)}" for text in texts)
+        case Listing(lines):
+            return "\n".join(["```", *("".join(_plain(piece) for piece in line) for line in lines), "```"])
+        case Tiles(tiles):
+            return _rows([("", "", ""), *((_inline(a), f"**{_inline(b)}**", _inline(c)) for a, b, c in tiles)])
+        case Table(headings, rows, _, across):
+            head = tuple(map(_inline, headings))
+            named = (f"{head[0]} \\ {_inline(across)}" if across else head[0], *head[1:])
+            return _rows([named, *(tuple(map(_cell, row)) for row in rows)])
+        case Plot():
+            return ""
+
+
+def _rows(rows: list[tuple[str, ...]]) -> str:
+    head, *body = rows
+    lines = [head, ("---", *("---:" for _ in head[1:])), *body]
+    if any(len(one) != len(other) for one, other in pairwise(lines)):
+        raise ValueError("a row of a table has another number of cells than its heading")
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _cell(cell: Cell) -> str:
+    return f"{_inline(cell.text)} ({_inline(cell.below)})" if cell.below else _inline(cell.text)
+
+
+def _inline(text: Text) -> str:
+    return "".join(piece if isinstance(piece, str) else _escaped(piece.text) for piece in text)
+
+
+def _plain(piece: str | Fact) -> str:
+    return piece if isinstance(piece, str) else piece.text
+
+
+def _escaped(value: str) -> str:
+    """Names of folders and candidates are other people's words: they do not become table borders or HTML."""
+    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")
