@@ -89,8 +89,8 @@ def use() -> Section:
                 words(
                     "**Not for** diagnosis: it is no medical device, and no decision about a person may rest on it. "
                     "It always answers with one of the eight types: blasts, atypical lymphocytes, smudge cells, "
-                    "artefacts and anything else in a picture get one of these names too. It was not made for other stains, "
-                    "whole fields of view or bone marrow."
+                    "artefacts and anything else in a picture get one of these names too. It was not made for other "
+                    "stains, whole fields of view or bone marrow."
                 )
             ),
         ),

@@ -141,10 +141,10 @@ class Facts:
         named = tuple(sources)
         return _fact(sum(self.number(source) for source in named), "{:,.0f}", named, "sum")
 
-    def points(self, minuend: str, subtrahend: str) -> Fact:
+    def points(self, minuend: str, subtrahend: str, digits: int = 1) -> Fact:
         """The difference of two fractions, in points of a hundred."""
         difference = self.number(minuend) - self.number(subtrahend)
-        text = f"{difference * 100:+.1f}".replace("-", "\N{MINUS SIGN}")
+        text = f"{difference * 100:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
         return Fact(f"{text} points", repr(difference), (minuend, subtrahend), "difference")
 
 

@@ -118,10 +118,12 @@ def _name(cell: Cell) -> str:
 
 def _cell(cell: Cell) -> str:
     if cell.drawn is not None:
-        return f'<td class="drawn"><div>{_inline(cell.text)}{_below(cell)}{_interval(cell.drawn)}</div></td>'
+        return (
+            f'<td class="drawn"><div>{_interval(cell.drawn)}<span>{_inline(cell.text)}{_below(cell)}</span></div></td>'
+        )
     if not cell.shade:
         return f"<td>{_inline(cell.text)}{_below(cell)}</td>"
-    dark = ' class="dark"' if cell.shade > 0.55 else ""
+    dark = ' class="dark"' if cell.shade > 0.78 else ""
     return f'<td{dark} style="--shade:{cell.shade:.3f}">{_inline(cell.text)}{_below(cell)}</td>'
 
 

@@ -1,5 +1,8 @@
 """The chapters of a card that tell scores: of the held-out parts, by type and sub-type, and how sure answers are."""
 
+import math
+from collections import Counter
+
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.evaluation.calibration import Reliability
 from bloodyspy.evaluation.intervals import Estimate
@@ -185,19 +188,20 @@ def _confusion(facts: Facts, found: Scores) -> Table:
 
 
 def _by_subtype(facts: Facts, found: Scores) -> list[Block]:
-    if not found.test.subtypes:
-        none = words("The file names of these images tell no sub-type, so none is scored.")
-        return [Paragraph(none, "note")]
+    """Of the types whose images have several sub-types; of the others the tables by type say the same."""
+    several = Counter(subtype.cell_type for subtype in found.test.subtypes)
     rows, counts = [], []
     for i, subtype in enumerate(found.test.subtypes):
+        if several[subtype.cell_type] == 1:
+            continue
         source = f"{TEST}/subtypes/{i}"
-        name = (facts.string(f"{source}/name"),)
-        belongs = (facts.string(f"{source}/cell_type"),)
-        position = subtype.cell_type.position
-        taken_for = confused(facts, f"{source}/predicted", subtype.predicted, position)
+        name = Cell((facts.string(f"{source}/name"),), (facts.string(f"{source}/cell_type"),))
+        taken_for = confused(facts, f"{source}/predicted", subtype.predicted, subtype.cell_type.position)
         sensitivity = _with_ends(facts, f"{source}/sensitivity")
-        rows.append((Cell(name, belongs), Cell((facts.count(f"{source}/n"),)), sensitivity, Cell(taken_for)))
-        counts.append(_matrix_row(facts, name, subtype.predicted, f"{source}/predicted"))
+        rows.append((name, Cell((facts.count(f"{source}/n"),)), sensitivity, Cell(taken_for)))
+        counts.append(_matrix_row(facts, name.text, subtype.predicted, f"{source}/predicted"))
+    if not rows:
+        return [Paragraph(words("The file names of these images tell no sub-type, so none is scored."), "note")]
     headings = tuple(map(words, ("sub-type", "images", "sensitivity", "most often taken for")))
     text = words(
         "The model answers with the eight types only. The file names of the sources tell more, so its answers can be "
@@ -215,7 +219,7 @@ def _matrix_row(facts: Facts, name: Text, counts: tuple[int, ...], source: str) 
     total = max(sum(counts), 1)
     return (
         Cell(name),
-        *(Cell((facts.count(f"{source}/{i}"),), shade=n / total) for i, n in enumerate(counts)),
+        *(Cell((facts.count(f"{source}/{i}"),), shade=math.sqrt(n / total)) for i, n in enumerate(counts)),
     )
 
 
