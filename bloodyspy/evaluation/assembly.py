@@ -3,30 +3,49 @@
 import json
 import logging
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from bloodyspy.dataset.manifest import digest as manifest_digest
 from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import ArtefactInvalid
-from bloodyspy.evaluation.card import Facts, render, sizes_of
+from bloodyspy.evaluation import cost, external, stress
+from bloodyspy.evaluation.calibration import Reliability, calibration
+from bloodyspy.evaluation.model_card.previous import read_previous
+from bloodyspy.evaluation.model_card.writing import write_card
+from bloodyspy.evaluation.origin import data_of
 from bloodyspy.evaluation.scores import Scores
-from bloodyspy.evaluation.scoring import digest_of, inputs_of, part_of, predict, score_predictions
+from bloodyspy.evaluation.scoring import (
+    digest_of,
+    inputs_of,
+    labels_and_probabilities,
+    labels_of,
+    part_of,
+    predict,
+    score_predictions,
+)
+from bloodyspy.evaluation.stress import choose as choose_pictures
 from bloodyspy.images.preprocess import InputSpec, golden_hash
 from bloodyspy.images.statistics import STATISTICS
-from bloodyspy.model import artifact
+from bloodyspy.model import artifact, precision
 from bloodyspy.model.artifact import Artefact, ModelSpec
-from bloodyspy.model.calibration import ECE_BINS
 from bloodyspy.model.classifier import Classifier
-from bloodyspy.model.export import export, verify
+from bloodyspy.model.inference_report import InferenceReport
 from bloodyspy.model.training import Fit, read_fit
 from bloodyspy.observation import COLUMNS, Observation, rows
-from bloodyspy.params import Params
+from bloodyspy.params import Candidate, Params
 from bloodyspy.settings import Settings
+
+_TYPICAL = 32  # training pictures of each type that the eight-bit graph's ranges are taken from
+_TIMED = 8  # pictures of each type that the whole road is timed on
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +53,16 @@ logger = logging.getLogger(__name__)
 def assemble(name: str, s: Settings, p: Params) -> Artefact:
     """Turn ``build/fits/<name>/`` into the artefact ``build/models/<name>/``.
 
-    Exports the network and verifies the graph on the validation part, scores the *exported* graph on the validation
-    and on the sealed test part, observes the calibration part as the reference of the drift check, writes the card and
-    seals all. The directory appears whole or not at all. Beside it: ``build/metrics/<name>.json`` (flat numbers),
-    ``build/predictions/<name>.parquet`` (every answer on both parts) and ``build/plots/<name>/*.csv``.
+    Exports the network, lets the parity gate compare each runtime and precision with it on the validation part and
+    choose which serves, and fits the temperature on the calibration part. What serves is then measured: scores on the
+    validation and the sealed test part, the stress suite, other laboratories' folders, cost. It observes the
+    calibration part as the reference of the drift check; the card is written and all is sealed. The directory appears
+    whole or not at all. Beside it: ``build/metrics/<name>.json`` (flat numbers), ``build/predictions/<name>.parquet``
+    (every answer on both parts) and ``build/plots/<name>/*.csv``.
 
     Raises:
         DataMissing: no fit, manifest or prepared array.
+        DataError: a part is empty, or a folder of ``evaluation.external`` cannot be scored.
         ArtefactInvalid: the fit is of another manifest.
         ExportMismatch: the graph disagrees with the network.
     """
@@ -50,33 +72,83 @@ def assemble(name: str, s: Settings, p: Params) -> Artefact:
     building = s.artefact(name).with_name(f".{name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    spec = _spec(fit)
-    (building / artifact.SPEC).write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
     shutil.copyfile(s.fit(name) / artifact.NETWORK, building / artifact.NETWORK)
+    parts = {part: part_of(s, part) for part in ("train", "validation", "calibration", "test")}
 
-    parts = {part: part_of(s, part) for part in ("validation", "calibration", "test")}
-    export(building / artifact.NETWORK, building / artifact.GRAPH)
-    # The draft has no digest yet: its scores and its reference are still to be made, by the graph that will be sealed.
+    report = _choose(building, fit, parts, s, p)
+    _write(building / artifact.INFERENCE, report)
+    spec = _spec(fit, report)
+    _write(building / artifact.SPEC, spec)
+    _write(building / artifact.TRAINING, Training(fit=fit, candidate=p.candidate(name)))
+    dataset = read_dataset(s.data)
+    _write(building / artifact.DATA, data_of(fit.data_version, fit.manifest_digest, read_manifest(s.manifest), dataset))
+    # The draft has no digest yet: its scores and its reference are still to be made, by what will be sealed.
     classifier = Classifier(Artefact(path=building, spec=spec, digest=""), s.threads)
-    held_out = inputs_of(classifier, s, p, parts["validation"])
-    difference = verify(building / artifact.NETWORK, building / artifact.GRAPH, held_out)
-    logger.info("%s: graph and network agree within %.1g on %d pictures", name, difference, len(held_out))
+    reference(classifier, s, parts["calibration"]).to_parquet(building / artifact.REFERENCE, index=False)
 
     predictions = {part: predict(classifier, s, p, parts[part]) for part in ("validation", "test")}
-    scores = Scores(
-        validation=score_predictions(predictions["validation"]),
-        test=score_predictions(predictions["test"]),
-        test_digest=digest_of(parts["test"]),
-    )
-    (building / artifact.METRICS).write_text(scores.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    reference(classifier, s, parts["calibration"]).to_parquet(building / artifact.REFERENCE, index=False)
-    (building / artifact.CARD).write_text(render(_facts(spec, scores, fit, building, s)), encoding="utf-8")
+    scores = _measure(classifier, report, predictions, parts, s, p)
+    _write(building / artifact.METRICS, scores)
+    write_card(building, read_previous(s, fit.run_id))
     artifact.seal(building)
 
     _write_for_dvc(name, s, scores, predictions, synthetic=spec.synthetic)
     _replace(building, s.artefact(name))
     logger.info("%s: accuracy on the sealed part %s", name, scores.test.accuracy)
     return Artefact.open(s.artefact(name))
+
+
+class Training(BaseModel):
+    """``training.json`` of an artefact: what was asked for, and what came of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fit: Fit
+    candidate: Candidate
+
+
+def _choose(building: Path, fit: Fit, parts: Mapping[str, pd.DataFrame], s: Settings, p: Params) -> InferenceReport:
+    spec = InputSpec(size=fit.input_size)
+
+    def pictures(images: pd.DataFrame) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        return inputs_of(spec, s, p, images), labels_of(images["cell_type"])
+
+    typical, _ = pictures(choose_pictures(parts["train"], _TYPICAL))
+    return precision.choose(
+        building / artifact.NETWORK,
+        building,
+        typical,
+        pictures(parts["validation"]),
+        pictures(parts["calibration"]),
+        s.threads,
+    )
+
+
+def _measure(
+    classifier: Classifier,
+    report: InferenceReport,
+    predictions: Mapping[str, pd.DataFrame],
+    parts: Mapping[str, pd.DataFrame],
+    s: Settings,
+    p: Params,
+) -> Scores:
+    # Before the temperature: the same graph, its answers as they are.
+    draft = classifier.artefact
+    plain = Classifier(replace(draft, spec=draft.spec.model_copy(update={"temperature": 1.0})), s.threads)
+    before = {part: labels_and_probabilities(predict(plain, s, p, parts[part])) for part in ("calibration", "test")}
+    known = frozenset(read_manifest(s.manifest)["sha256"])
+    timed = choose_pictures(parts["test"], _TIMED)["path"]
+    return Scores(
+        validation=score_predictions(predictions["validation"]),
+        test=score_predictions(predictions["test"]),
+        test_digest=digest_of(parts["test"]),
+        calibration=calibration(draft.spec.temperature, before["calibration"], before["test"]),
+        stress=stress.measure(classifier, s, p, parts["test"]),
+        external=tuple(
+            external.measure(classifier, name, s.root / folder, known) for name, folder in p.evaluation.external.items()
+        ),
+        cost=cost.measure(classifier, report, [(s.data / path).read_bytes() for path in timed]),
+    )
 
 
 def reference(classifier: Classifier, s: Settings, images: pd.DataFrame) -> pd.DataFrame:
@@ -93,8 +165,8 @@ def reference(classifier: Classifier, s: Settings, images: pd.DataFrame) -> pd.D
     return pd.DataFrame(rows(observations), columns=list(COLUMNS)).round(dict.fromkeys(STATISTICS, 6))
 
 
-def _spec(fit: Fit) -> ModelSpec:
-    spec = InputSpec(size=fit.input_size)
+def _spec(fit: Fit, report: InferenceReport) -> ModelSpec:
+    spec, served = InputSpec(size=fit.input_size), report.choice
     return ModelSpec(
         candidate=fit.candidate,
         network=fit.network,
@@ -106,52 +178,41 @@ def _spec(fit: Fit) -> ModelSpec:
         manifest_digest=fit.manifest_digest,
         synthetic=fit.synthetic,
         parameters=fit.parameters,
+        temperature=served.temperature,
+        runtime=served.runtime,
+        precision=served.precision,
     )
 
 
-def _facts(spec: ModelSpec, scores: Scores, fit: Fit, building: Path, s: Settings) -> Facts:
-    return Facts(
-        spec=spec,
-        scores=scores,
-        sizes=sizes_of(read_manifest(s.manifest)),
-        sources=tuple((source.name, source.taken) for source in read_dataset(s.data).sources),
-        epochs=fit.epochs,
-        best_epoch=fit.best_epoch,
-        seconds=fit.seconds,
-        graph_megabytes=(building / artifact.GRAPH).stat().st_size / 1e6,
-    )
+def _write(path: Path, record: BaseModel) -> None:
+    path.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _write_for_dvc(
-    name: str, s: Settings, scores: Scores, predictions: dict[str, pd.DataFrame], *, synthetic: bool
+    name: str, s: Settings, scores: Scores, predictions: Mapping[str, pd.DataFrame], *, synthetic: bool
 ) -> None:
     numbers = {"synthetic": synthetic, **{key: round(number, 6) for key, number in scores.flat().items()}}
     metrics_file, table = s.build / "metrics" / f"{name}.json", s.build / "predictions" / f"{name}.parquet"
-    plots = s.build / "plots" / name
-    for folder in (metrics_file.parent, table.parent, plots):
-        folder.mkdir(parents=True, exist_ok=True)
-    for file in (metrics_file, table, plots / "confusion.csv", plots / "calibration.csv"):
+    folder = s.build / "plots" / name
+    plots = {
+        "confusion": predictions["test"][["actual", "predicted"]],
+        "calibration": _bins(scores.calibration.test_after),
+        "risk_coverage": pd.DataFrame([point.model_dump() for point in scores.test.risk_coverage.points]),
+        "stress": stress.table(scores.stress),
+    }
+    for file in (metrics_file, table, *(folder / f"{plot}.csv" for plot in plots)):
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.unlink(missing_ok=True)  # it may be a hard link into DVC's cache, which writing would change
     metrics_file.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     pd.concat(predictions.values(), ignore_index=True).to_parquet(table, index=False)
-    test = predictions["test"]
-    test[["actual", "predicted"]].to_csv(plots / "confusion.csv", index=False, lineterminator="\n")
-    reliability(test).to_csv(plots / "calibration.csv", index=False, lineterminator="\n", float_format="%.6f")
+    for plot, points in plots.items():
+        points.to_csv(folder / f"{plot}.csv", index=False, lineterminator="\n", float_format="%.6f")
 
 
-def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Mean confidence, accuracy and images of each bin of the calibration error; empty bins are left out."""
-    bins = np.clip(np.ceil(predictions["confidence"].to_numpy(dtype=float) * ECE_BINS).astype(int), 1, ECE_BINS)
-    frame = pd.DataFrame(
-        {
-            "bin": bins,
-            "confidence": predictions["confidence"].to_numpy(dtype=float),
-            "correct": (predictions["predicted"] == predictions["actual"]).to_numpy(dtype=float),
-        }
-    )
-    grouped = frame.groupby("bin")
-    table = grouped.agg(confidence=("confidence", "mean"), accuracy=("correct", "mean"), images=("correct", "size"))
-    return table.reset_index(drop=True)
+def _bins(found: Reliability) -> pd.DataFrame:
+    """The reliability diagram: mean confidence, accuracy with its interval and images of each bin."""
+    bins = [(b.confidence, b.accuracy.value, b.accuracy.low, b.accuracy.high, b.images) for b in found.bins]
+    return pd.DataFrame(bins, columns=["confidence", "accuracy", "low", "high", "images"])
 
 
 def _replace(building: Path, place: Path) -> None:

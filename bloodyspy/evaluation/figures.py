@@ -143,7 +143,7 @@ def reliability(before: Reliability, after: Reliability, title: str) -> Figure:
         reach = np.array([[e.value - e.low for e in accuracy], [e.high - e.value for e in accuracy]]).clip(min=0)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
         axes.errorbar(
-            confidence, [e.value for e in accuracy], yerr=reach, fmt="o-", color=PURPLE, ecolor="#b9a6d9", ms=4
+            confidence, [e.value for e in accuracy], yerr=reach, fmt="o", color=PURPLE, ecolor="#b9a6d9", ms=4
         )
         axes.set_title(f"{words}: calibration error {found.ece:.2%}, log loss {found.log_loss:.3f}", fontsize=9)
         images = [point.images for point in found.bins]
@@ -185,7 +185,7 @@ def risk_coverage(metrics: Metrics, title: str) -> Figure:
     axes.set_xlabel("coverage: answers kept, the surest first", color=MUTED)
     axes.set_ylabel("risk: wrong ones among them", color=MUTED)
     plain(axes, "y")
-    figure.suptitle(f"{title}: area under the curve {found.aurc:.3%}", color=INK, fontsize=11)
+    figure.suptitle(f"{title}: area under the curve {found.aurc:.4f}", color=INK, fontsize=11)
     return figure
 
 

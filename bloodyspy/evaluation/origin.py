@@ -1,5 +1,7 @@
 """``data.json`` of an artefact: which pictures a model comes from and was measured on."""
 
+from collections import Counter
+
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,13 +31,12 @@ class Data(BaseModel):
 
 def data_of(data_version: str, manifest_digest: str, manifest: pd.DataFrame, dataset: DatasetInfo) -> Data:
     """What a manifest (its columns ``cell_type`` and ``part``) and ``data/dataset.json`` say."""
-    counted = pd.crosstab(manifest["cell_type"], manifest["part"])
-    sizes = counted.reindex(index=[str(cell) for cell in CELL_TYPES], columns=list(PARTS), fill_value=0)
+    counted = Counter(zip(manifest["part"], manifest["cell_type"], strict=True))
     return Data(
         data_version=data_version,
         manifest_digest=manifest_digest,
         synthetic=dataset.synthetic,
         sources=dataset.sources,
         images=len(manifest),
-        sizes={part: {cell: int(sizes.loc[str(cell), part]) for cell in CELL_TYPES} for part in PARTS},
+        sizes={part: {cell: counted[part, str(cell)] for cell in CELL_TYPES} for part in PARTS},
     )

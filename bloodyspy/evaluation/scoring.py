@@ -12,13 +12,15 @@ from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.preparation import load_prepared
 from bloodyspy.errors import DataError
 from bloodyspy.evaluation.metrics import Metrics, score
+from bloodyspy.images.decode import decode
+from bloodyspy.images.preprocess import InputSpec, centre, to_array
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.observation import PROBABILITIES
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings
 
 # Columns of a frame of predictions, one row an image: where it is, what it is, what was answered.
-PREDICTIONS: tuple[str, ...] = ("path", "part", "actual", "predicted", "confidence", *PROBABILITIES)
+PREDICTIONS: tuple[str, ...] = ("path", "part", "actual", "subtype", "predicted", "confidence", *PROBABILITIES)
 
 _BATCH = 64
 
@@ -42,18 +44,18 @@ def digest_of(rows: pd.DataFrame) -> str:
     return sha256("\n".join(sorted(rows["sha256"])).encode()).hexdigest()
 
 
-def inputs_of(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) -> NDArray[np.uint8]:
-    """The network's input for rows of the manifest, shape (n, size, size, 3).
+def inputs_of(spec: InputSpec, s: Settings, p: Params, rows: pd.DataFrame) -> NDArray[np.uint8]:
+    """Network inputs for rows of the manifest, shape (n, size, size, 3).
 
-    The arrays that ``prepare`` wrote are used where one of the model's input size is there; otherwise the pictures are
-    decoded. Both are the same road.
+    The arrays that ``prepare`` wrote are used where one of that geometry is there; otherwise the pictures are decoded.
+    Both are the same road.
     """
-    for name, spec in p.inputs.items():
-        if spec.size == classifier.spec.input.size and s.prepared(name).is_dir():
-            return np.ascontiguousarray(load_prepared(s.prepared(name))[rows.index.to_numpy()])
+    for name, prepared in p.inputs.items():
+        if prepared == spec and s.prepared(name).is_dir():
+            return np.ascontiguousarray(centre(load_prepared(s.prepared(name))[rows.index.to_numpy()], spec))
 
     def prepare(path: str) -> NDArray[np.uint8]:
-        return classifier.prepare((s.data / path).read_bytes())
+        return to_array(decode((s.data / path).read_bytes()).pixels, spec)
 
     return np.stack(in_threads(prepare, list(rows["path"]), "Preparing pictures"))
 
@@ -64,7 +66,7 @@ def predict(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) 
     Returns:
         A frame with the columns of :data:`PREDICTIONS`, in the order of ``rows``.
     """
-    inputs = inputs_of(classifier, s, p, rows)
+    inputs = inputs_of(classifier.spec.input, s, p, rows)
     batches = [classifier.probabilities(inputs[i : i + _BATCH]) for i in range(0, len(inputs), _BATCH)]
     probabilities = np.concatenate(batches)
     answers = pd.DataFrame(
@@ -72,6 +74,7 @@ def predict(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) 
             "path": rows["path"].to_numpy(),
             "part": rows["part"].to_numpy(),
             "actual": rows["cell_type"].to_numpy(),
+            "subtype": rows["subtype"].to_numpy(),
             "predicted": [str(CELL_TYPES[index]) for index in probabilities.argmax(axis=1)],
             "confidence": probabilities.max(axis=1),
         }
@@ -79,7 +82,16 @@ def predict(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) 
     return answers.assign(**{name: probabilities[:, i] for i, name in enumerate(PROBABILITIES)})
 
 
+def labels_of(cell_types: pd.Series) -> NDArray[np.int64]:
+    """Positions of cell types in a probability vector, from a column of their names."""
+    return np.array([CellType(name).position for name in cell_types], dtype=np.int64)
+
+
+def labels_and_probabilities(predictions: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The truth, shape (n,), and the answers, shape (n, 8), of a frame of predictions."""
+    return labels_of(predictions["actual"]), predictions[list(PROBABILITIES)].to_numpy(dtype=np.float32)
+
+
 def score_predictions(predictions: pd.DataFrame) -> Metrics:
     """Score a frame of predictions."""
-    labels = np.array([CellType(name).position for name in predictions["actual"]], dtype=np.int64)
-    return score(labels, predictions[list(PROBABILITIES)].to_numpy(dtype=np.float32))
+    return score(*labels_and_probabilities(predictions), subtypes=list(predictions["subtype"]))

@@ -14,27 +14,29 @@ TEMPERATURES = (0.25, 4.0)
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 
-def expected_calibration_error(correct: NDArray[np.bool_], confidence: NDArray[np.floating]) -> float:
-    """Mean distance of confidence and accuracy over 15 bins of equal width, weighted by images (Guo et al. 2017).
+def expected_calibration_error(
+    correct: NDArray[np.bool_], confidence: NDArray[np.floating], bins: int = ECE_BINS
+) -> float:
+    """Mean distance of confidence and accuracy over bins of equal width, weighted by images (Guo et al. 2017).
 
     Args:
         correct: whether each prediction was right, shape (n,), n at least 1.
         confidence: probability of the predicted type, shape (n,), 0 to 1.
+        bins: how many; 15 wherever a model is judged.
 
     Returns:
         A fraction, 0 to 1.
     """
-    gaps = np.bincount(bin_of(confidence), weights=correct - confidence.astype(np.float64), minlength=ECE_BINS)
+    gaps = np.bincount(bin_of(confidence, bins), weights=correct - confidence.astype(np.float64))
     return float(min(np.abs(gaps).sum() / len(confidence), 1.0))
 
 
-def bin_of(confidence: NDArray[np.floating]) -> NDArray[np.int64]:
-    """The bin of the calibration error that each confidence falls into, 0 to 14.
+def bin_of(confidence: NDArray[np.floating], bins: int = ECE_BINS) -> NDArray[np.int64]:
+    """The bin of the calibration error that each confidence falls into, counted from 0.
 
     Bins are open on the left, as in the paper: a confidence of exactly 1 belongs to the last.
     """
-    bins = np.ceil(confidence.astype(np.float64) * ECE_BINS).astype(np.int64) - 1
-    return np.clip(bins, 0, ECE_BINS - 1)
+    return np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 def log_loss(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float:

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from handmade import scores_of
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss, multilabel_confusion_matrix
 
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.evaluation.metrics import Metrics, score
-from bloodyspy.evaluation.scores import Scores
-from bloodyspy.model.calibration import expected_calibration_error
+from bloodyspy.evaluation.scores import Scores, Seeds
 
 
 def answers(n: int, seed: int = 0, sharpness: float = 4.0) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -67,14 +66,6 @@ def test_a_type_without_an_image_is_left_out() -> None:
     assert metrics.balanced_accuracy.value == pytest.approx(np.mean([e.value for e in metrics.sensitivity.values()]))
 
 
-def test_calibration_error_of_a_worked_example() -> None:
-    # Two bins in use: 4 answers at 0.9 with 2 right, 1 answer at 0.3 that is wrong: (4 * 0.4 + 1 * 0.3) / 5
-    correct = np.array([True, True, False, False, False])
-    confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.3])
-    assert expected_calibration_error(correct, confidence) == pytest.approx(0.38)
-    assert expected_calibration_error(np.ones(3, dtype=bool), np.ones(3)) == 0
-
-
 def test_perfect_and_useless_answers() -> None:
     labels = np.arange(80) % 8
     perfect = score(labels, np.eye(8)[labels])
@@ -125,3 +116,40 @@ def test_no_error_among_few_images_is_not_certainty() -> None:
     found = score(labels, np.eye(8)[labels])
     assert found.macro_f1.value == 1.0
     assert found.macro_f1.low == found.accuracy.low < 0.95
+
+
+def test_specificity_agrees_with_scikit_learn() -> None:
+    labels, probabilities = answers(500, sharpness=2.0)
+    found = score(labels, probabilities).specificity
+    tables = multilabel_confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(8))
+    for cell, ((true_negative, false_positive), _) in zip(CELL_TYPES, tables, strict=True):
+        assert found[cell].value == pytest.approx(true_negative / (true_negative + false_positive))
+        assert found[cell].low < found[cell].value <= found[cell].high
+    assert not set(score(np.zeros(5, dtype=int), np.eye(8)[[0] * 5]).specificity) & {CellType.BASOPHIL}
+
+
+def test_subtypes_are_answered_apart() -> None:
+    neutrophil, ig = CellType.NEUTROPHIL.position, CellType.IG.position
+    labels = np.array([neutrophil] * 4 + [ig] * 2)
+    predicted = np.array([neutrophil, neutrophil, ig, neutrophil, ig, neutrophil])
+    names = ["band neutrophil", "segmented neutrophil", "band neutrophil", None, "myelocyte", "band neutrophil"]
+    found = score(labels, np.eye(8)[predicted], subtypes=names).subtypes
+    # the last is a band neutrophil that was filed under ig
+    assert [(s.name, s.cell_type, s.n, s.sensitivity.value) for s in found] == [
+        ("myelocyte", CellType.IG, 1, 1.0),
+        ("band neutrophil", CellType.IG, 1, 0.0),
+        ("band neutrophil", CellType.NEUTROPHIL, 2, 0.5),
+        ("segmented neutrophil", CellType.NEUTROPHIL, 1, 1.0),
+    ]
+    assert found[2].predicted[ig] == found[2].predicted[neutrophil] == 1
+    assert score(labels, np.eye(8)[predicted]).subtypes == ()
+
+
+def test_several_seeds_give_mean_and_sample_deviation() -> None:
+    runs = scores_of(0.9, seeds=True).seeds
+    assert runs is not None
+    accuracies = [run.test_accuracy for run in runs.runs]
+    assert runs.mean.test_accuracy == pytest.approx(np.mean(accuracies))
+    assert runs.standard_deviation.test_accuracy == pytest.approx(np.std(accuracies, ddof=1))
+    with pytest.raises(ValueError, match="at least"):
+        Seeds.of(runs.runs[:1])
