@@ -4,7 +4,7 @@ from bloodyspy.cells import CELL_TYPES
 from bloodyspy.evaluation.model_card.document import Cell, Fact, Paragraph, Section, Table, Text, words
 from bloodyspy.evaluation.model_card.facts import Facts, word
 from bloodyspy.evaluation.model_card.previous import PREVIOUS
-from bloodyspy.evaluation.model_card.results import TEST
+from bloodyspy.evaluation.model_card.results import TEST, estimated
 from bloodyspy.evaluation.model_card.robustness import COST, STRESS
 from bloodyspy.model.artifact import METRICS, SPEC
 
@@ -58,12 +58,12 @@ def _scores(facts: Facts, same: bool) -> list[tuple[Cell, ...]]:
         ),
         (words("mean balanced error under stress"), f"{STRESS}/mean_balanced_error", "stress_mean_balanced_error"),
     ]
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for name, this, key in compared:
         before = f"{PREVIOUS}#/{key}"
         if facts.has(this) and facts.has(before):
             change = (facts.points(f"{this}/value", f"{before}/value"),) if same else words("-")
-            rows.append(_row(name, facts.estimate(this), facts.estimate(before), change))
+            rows.append((Cell(name), estimated(facts, this), estimated(facts, before), Cell(change)))
     errors = f"{TEST}/ece", f"{PREVIOUS}#/ece"
     change = (facts.points(*errors, digits=2),) if same else words("-")
     rows.append(_row(words("calibration error"), *((facts.percent(place, 2),) for place in errors), change))

@@ -19,6 +19,8 @@ class Fact:
     sources: tuple[str, ...]
     """``file#/json/pointer`` in the artefact, or the dotted name of a constant of this library."""
     rule: Rule = ""
+    words: bool = False
+    """Whether it is no number."""
 
 
 Text = tuple[str | Fact, ...]

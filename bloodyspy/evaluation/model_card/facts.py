@@ -87,10 +87,10 @@ class Facts:
         """
         found = self.value(source)
         if isinstance(found, bool):
-            return Fact("yes" if found else "no", json.dumps(found), (source,))
+            return Fact("yes" if found else "no", json.dumps(found), (source,), words=True)
         if not isinstance(found, str) or not found.strip():
             raise ArtefactInvalid(self._folder, f"the model card needs words at {source}, where {found!r} stands")
-        return Fact(found.removesuffix(without), found, (source,))
+        return Fact(found.removesuffix(without), found, (source,), words=True)
 
     def count(self, source: str) -> Fact:
         """A whole number."""
@@ -156,7 +156,7 @@ def constant(name: str, *, percent: bool = False) -> Fact:
 
 def word(name: str) -> Fact:
     """One of :data:`WORDS`."""
-    return Fact(WORDS[name], WORDS[name], (f"{__name__}.WORDS#/{name}",))
+    return Fact(WORDS[name], WORDS[name], (f"{__name__}.WORDS#/{name}",), words=True)
 
 
 def _percent(value: float, digits: int, sources: tuple[str, ...], rule: Rule = "") -> Fact:

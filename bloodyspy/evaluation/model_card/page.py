@@ -189,5 +189,6 @@ def _fact(fact: Fact, drawn: bool) -> str:
     rule = f' data-rule="{fact.rule}"' if fact.rule else ""
     # one source fits a tool tip; the eight of a sum are read in the page's source
     told = f' title="{escape(fact.sources[0])}"' if len(fact.sources) == 1 and not drawn else ""
+    kind = "" if drawn or not fact.words else ' class="word"'
     tag, value = ("tspan", "data-value") if drawn else ("data", "value")
-    return f'<{tag} {value}="{escape(fact.value)}" data-source="{source}"{rule}{told}>{escape(fact.text)}</{tag}>'
+    return f'<{tag}{kind} {value}="{escape(fact.value)}" data-source="{source}"{rule}{told}>{escape(fact.text)}</{tag}>'

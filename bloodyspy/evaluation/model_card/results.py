@@ -45,8 +45,8 @@ def scores(facts: Facts, found: Scores) -> Section:
         words("validation part, {n} images", n=facts.count(f"{VALIDATION}/n")),
     )
     note = words(
-        "In brackets the {level} interval: Wilson's for proportions ({wilson}), the percentile bootstrap over images "
-        "({bootstrap}; {resamples} resamples) for balanced accuracy, {macro}, and errors under stress. The calibration "
+        "The smaller figures are the {level} interval: Wilson's for proportions ({wilson}), the percentile "
+        "bootstrap over images ({bootstrap}; {resamples} resamples) for balanced accuracy, {macro}, and errors under stress. The calibration "
         "error is the expected one over {bins} bins ({cited}).",
         level=constant("bloodyspy.evaluation.intervals.LEVEL", percent=True),
         wilson=word("wilson"),
@@ -137,7 +137,7 @@ def confused(facts: Facts, place: str, counts: tuple[int, ...], actual: int) -> 
 
 
 def _estimates(facts: Facts, score: str, name: Text) -> tuple[Cell, ...]:
-    return _row(name, *(facts.estimate(f"{part}/{score}") for part in (TEST, VALIDATION)))
+    return (Cell(name), *(estimated(facts, f"{part}/{score}") for part in (TEST, VALIDATION)))
 
 
 def _row(name: Text, *cells: Text) -> tuple[Cell, ...]:
@@ -154,11 +154,11 @@ def _by_type(facts: Facts, found: Scores) -> list[Block]:
         sensitivity, specificity, taken_for = (Cell(words("no image")),) * 3
         if cell in test.sensitivity:
             drawn = _on_scale(test.sensitivity[cell], floor, ceiling)
-            sensitivity = _with_ends(facts, f"{TEST}/sensitivity/{cell}", drawn)
+            sensitivity = estimated(facts, f"{TEST}/sensitivity/{cell}", drawn)
             counts = f"{TEST}/confusion/{cell.position}"
             taken_for = Cell(confused(facts, counts, test.confusion[cell.position], cell.position))
         if cell in test.specificity:
-            specificity = _with_ends(facts, f"{TEST}/specificity/{cell}")
+            specificity = estimated(facts, f"{TEST}/specificity/{cell}")
         rows.append(
             (Cell(words(cell)), Cell((facts.count(f"{TEST}/support/{cell}"),)), sensitivity, specificity, taken_for)
         )
@@ -171,7 +171,8 @@ def _by_type(facts: Facts, found: Scores) -> list[Block]:
     return [Table(tuple(map(words, headings)), tuple(rows)), Paragraph(scale, "note")]
 
 
-def _with_ends(facts: Facts, source: str, drawn: Interval | None = None) -> Cell:
+def estimated(facts: Facts, source: str, drawn: Interval | None = None) -> Cell:
+    """A proportion, and below it its interval."""
     return Cell((facts.percent(f"{source}/value"),), words("{low} to {high}", **facts.ends(source)), drawn=drawn)
 
 
@@ -197,7 +198,7 @@ def _by_subtype(facts: Facts, found: Scores) -> list[Block]:
         source = f"{TEST}/subtypes/{i}"
         name = Cell((facts.string(f"{source}/name"),), (facts.string(f"{source}/cell_type"),))
         taken_for = confused(facts, f"{source}/predicted", subtype.predicted, subtype.cell_type.position)
-        sensitivity = _with_ends(facts, f"{source}/sensitivity")
+        sensitivity = estimated(facts, f"{source}/sensitivity")
         rows.append((name, Cell((facts.count(f"{source}/n"),)), sensitivity, Cell(taken_for)))
         counts.append(_matrix_row(facts, name.text, subtype.predicted, f"{source}/predicted"))
     if not rows:

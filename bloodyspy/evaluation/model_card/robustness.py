@@ -5,7 +5,7 @@ from itertools import groupby
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.evaluation.model_card.document import Block, Cell, Fact, Heading, Paragraph, Section, Table, Text, words
 from bloodyspy.evaluation.model_card.facts import Facts, word
-from bloodyspy.evaluation.model_card.results import confused
+from bloodyspy.evaluation.model_card.results import confused, estimated
 from bloodyspy.evaluation.scores import Scores, SeedNumbers
 from bloodyspy.model.artifact import INFERENCE, METRICS, SPEC
 
@@ -63,7 +63,7 @@ def external(facts: Facts, found: Scores) -> Section:
         )
         names = (("accuracy", words("accuracy")), ("balanced_accuracy", words("balanced accuracy, types that occur")))
         scores = [
-            (Cell(name), Cell(facts.estimate(f"{source}/metrics/{score}")))
+            (Cell(name), estimated(facts, f"{source}/metrics/{score}"))
             for score, name in (*names, ("macro_f1", (word("macro_f1"),)))
         ]
         scores.append((Cell(words("calibration error")), Cell((facts.percent(f"{source}/metrics/ece"),))))
@@ -72,9 +72,9 @@ def external(facts: Facts, found: Scores) -> Section:
             if cell in other.metrics.sensitivity:
                 place = f"{source}/metrics/confusion/{cell.position}"
                 taken = confused(facts, place, other.metrics.confusion[cell.position], cell.position)
-                sensitivity = facts.estimate(f"{source}/metrics/sensitivity/{cell}")
+                sensitivity = estimated(facts, f"{source}/metrics/sensitivity/{cell}")
                 n = facts.count(f"{source}/metrics/support/{cell}")
-                types.append((Cell(words(cell)), Cell((n,)), Cell(sensitivity), Cell(taken)))
+                types.append((Cell(words(cell)), Cell((n,)), sensitivity, Cell(taken)))
         by_type = Table(tuple(map(words, ("cell type", "images", "sensitivity", "most often taken for"))), tuple(types))
         blocks += [Paragraph(text), Table((words("score"), words("all its pictures")), tuple(scores)), by_type]
     if not blocks:
@@ -136,18 +136,16 @@ def cost(facts: Facts) -> Section:
         )
     )
     text = words(
-        "Every graph answered the {n} images of the validation part beside the network that was trained. In float with "
-        "full precision each class must be the same; in a reduced one the balanced accuracy and the calibration error "
-        "must hold.",
+        "Every graph answered the {n} images of the validation part beside the network that was trained. At full "
+        "precision each class must be the same; at a reduced one balanced accuracy and calibration error must hold.",
         n=facts.count(f"{INFERENCE}#/images_compared"),
     )
     return Section("Cost", (table, Heading(words("Graphs compared")), Paragraph(text), Table(headings, variants)))
 
 
 def _variant(facts: Facts, source: str) -> tuple[Cell, ...]:
-    name = words("{a} {b}", a=facts.string(f"{source}/runtime"), b=facts.string(f"{source}/precision"))
+    name = Cell((facts.string(f"{source}/runtime"),), (facts.string(f"{source}/precision"),))
     texts: tuple[Text, ...] = (
-        name,
         (facts.decimal(f"{source}/megabytes", 1, "MB"),),
         (facts.decimal(f"{source}/milliseconds_1", 2, "ms"),),
         (facts.decimal(f"{source}/milliseconds_32", 2, "ms"),),
@@ -156,4 +154,4 @@ def _variant(facts: Facts, source: str) -> tuple[Cell, ...]:
         (facts.string(f"{source}/accepted"),),
         (facts.string(f"{source}/reason"),),
     )
-    return tuple(map(Cell, texts))
+    return (name, *map(Cell, texts))
