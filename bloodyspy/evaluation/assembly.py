@@ -33,13 +33,13 @@ from bloodyspy.evaluation.scoring import (
     score_predictions,
 )
 from bloodyspy.evaluation.stress import choose as choose_pictures
-from bloodyspy.images.preprocess import InputSpec, golden_hash
+from bloodyspy.images.preprocess import golden_hash
 from bloodyspy.images.statistics import STATISTICS
 from bloodyspy.model import artifact, precision
 from bloodyspy.model.artifact import Artefact, ModelSpec
 from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.fits import Fit, read_fit
 from bloodyspy.model.inference_report import InferenceReport
-from bloodyspy.model.training import Fit, read_fit
 from bloodyspy.observation import COLUMNS, Observation, rows
 from bloodyspy.params import Candidate, Params
 from bloodyspy.settings import Settings
@@ -108,10 +108,8 @@ class Training(BaseModel):
 
 
 def _choose(building: Path, fit: Fit, parts: Mapping[str, pd.DataFrame], s: Settings, p: Params) -> InferenceReport:
-    spec = InputSpec(size=fit.input_size)
-
     def pictures(images: pd.DataFrame) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        return inputs_of(spec, s, p, images), labels_of(images["cell_type"])
+        return inputs_of(fit.input, s, p, images), labels_of(images["cell_type"])
 
     typical, _ = pictures(choose_pictures(parts["train"], _TYPICAL))
     return precision.choose(
@@ -166,12 +164,12 @@ def reference(classifier: Classifier, s: Settings, images: pd.DataFrame) -> pd.D
 
 
 def _spec(fit: Fit, report: InferenceReport) -> ModelSpec:
-    spec, served = InputSpec(size=fit.input_size), report.choice
+    served = report.choice
     return ModelSpec(
         candidate=fit.candidate,
         network=fit.network,
-        input=spec,
-        golden=golden_hash(spec),
+        input=fit.input,
+        golden=golden_hash(fit.input),
         run_id=fit.run_id,
         git_commit=fit.git_commit,
         data_version=fit.data_version,
