@@ -1,37 +1,46 @@
 """Shifts as they happen in a laboratory, at five strengths: is drift noticed, and what does it do to a model?
 
-A shift has no chance in it: the same picture, kind and severity give the same pixels on every machine (the rule of
-exactness is in :mod:`bloodyspy.images.fields`). Severity 1 is what two careful laboratories differ by, 5 is what nobody
-should read.
+The same picture, kind and severity give the same pixels on every machine (the rule of exactness is in
+:mod:`bloodyspy.images.fields`). Where a picture has luck (which way a stain is off, where a bubble lies), its own
+pixels decide, alike for all severities: a deposit that is there at severity 2 is there at 3. Severity 1 is what two
+careful laboratories differ by, 5 is what nobody should read. Lengths are pixels of a picture whose shorter side is 360.
 
-============  ============================================  ======  ======  ======  ======  ======
-kind          what changes                                       1       2       3       4       5
-============  ============================================  ======  ======  ======  ======  ======
-stain         turn of the stain's hue towards blue, degrees      6      12      20      30      42
-              optical density of the stain, times             1.06    1.12    1.20    1.30    1.42
-blur          radius of the disc of confusion, pixels of a
-              picture whose shorter side is 360 (at
-              least one pixel of the picture's own)                 1     1.8     2.8       4     5.5
-illumination  light left in the middle, share                 0.90    0.80    0.68    0.56    0.44
-              blue light left for each red (a dimmed lamp
-              is warmer), share                               0.94    0.87    0.79    0.70    0.60
-              light lost in the corners, share                0.10    0.20    0.32    0.45    0.60
-============  ============================================  ======  ======  ======  ======  ======
+==============  ==========================================  ======  ======  ======  ======  ======
+kind            what changes                                     1       2       3       4       5
+==============  ==========================================  ======  ======  ======  ======  ======
+stain           turn of the stain's hue towards blue,
+                degrees                                          6      12      20      30      42
+                optical density of the stain, times           1.06    1.12    1.20    1.30    1.42
+stain_hue       turn of the hue to either side, degrees          5      10      17      26      36
+stain_strength  optical density, times or divided by          1.15    1.32    1.55    1.85    2.30
+deposit         clumps of precipitated stain                     6      14      28      48      75
+blur            radius of the disc of confusion (at least
+                one pixel of the picture's own)                  1     1.8     2.8       4     5.5
+motion          way of the stage during exposure                 4       8      13      19      26
+magnification   enlarged or reduced, times                    1.10    1.20    1.32    1.46    1.62
+bubble          radius of an air bubble                         36      48      60      74      90
+                its distance from the middle                   104      92      78      62      44
+illumination    light left in the middle, share               0.90    0.80    0.68    0.56    0.44
+                blue light left for each red (a dimmed
+                lamp is warmer), share                        0.94    0.87    0.79    0.70    0.60
+                light lost in the corners, share              0.10    0.20    0.32    0.45    0.60
+contrast        stray light, share of all light               0.05    0.12    0.22    0.34    0.48
+noise           standard deviation, grey levels                 10      20      32      48      70
+jpeg            quality, colours at half resolution             40      25      15       9       5
+==============  ==========================================  ======  ======  ======  ======  ======
 """
 
 import io
-import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from bloodyspy.errors import ImageError
+from bloodyspy.images import camera, optics, staining
 from bloodyspy.images.decode import decode
-
-Pixels = NDArray[np.uint8]
+from bloodyspy.images.fields import Pixels
 
 SEVERITIES = range(1, 6)
 
@@ -40,26 +49,50 @@ class Shift(StrEnum):
     """What can go differently between two laboratories."""
 
     STAIN = "stain"
+    STAIN_HUE = "stain_hue"
+    STAIN_STRENGTH = "stain_strength"
+    DEPOSIT = "deposit"
     BLUR = "blur"
+    MOTION = "motion"
+    MAGNIFICATION = "magnification"
+    BUBBLE = "bubble"
     ILLUMINATION = "illumination"
+    CONTRAST = "contrast"
+    NOISE = "noise"
+    JPEG = "jpeg"
 
 
-_TURN = (6, 12, 20, 30, 42)
-_DENSITY = (1.06, 1.12, 1.20, 1.30, 1.42)
-_RADIUS = (1.0, 1.8, 2.8, 4.0, 5.5)
-_LIGHT = (0.90, 0.80, 0.68, 0.56, 0.44)
-_BLUE = (0.94, 0.87, 0.79, 0.70, 0.60)
-_CORNER = (0.10, 0.20, 0.32, 0.45, 0.60)
+STRESSES: tuple[Shift, ...] = tuple(kind for kind in Shift if kind is not Shift.STAIN)
+"""The kinds of the stress suite, one fault each; :attr:`Shift.STAIN` is hue and strength together, for drift drills."""
 
-# Densities are whole numbers of 1/1000 (natural logarithm), so that a table, not the CPU's exp, gives the light back.
-_STEPS = 1000
-_DENSITY_OF = np.array([round(-_STEPS * math.log((value + 1) / 256)) for value in range(256)], dtype=np.int32)
-_LIGHT_OF = np.array([round(256 * math.exp(-step / _STEPS) - 1) for step in range(round(_STEPS * math.log(256)) + 1)])
-_LIGHT_OF = np.clip(_LIGHT_OF, 0, 255).astype(np.uint8)
 
-# Screen values to light and back (gamma 2.2), in 1/65535 and 1/4095 of white.
-_LINEAR = np.array([round(65535 * math.pow(value / 255, 2.2)) for value in range(256)], dtype=np.float32)
-_SCREEN = np.array([round(255 * math.pow(value / 4095, 1 / 2.2)) for value in range(4096)], dtype=np.uint8)
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """A kind of shift and its five severities."""
+
+    change: Callable[..., Pixels]
+    """Takes the picture and the numbers of one severity."""
+    steps: tuple[tuple[float, ...], ...]
+    """Those numbers, weakest first, as in the table above."""
+
+
+SHIFTS: Mapping[Shift, Ladder] = {
+    Shift.STAIN: Ladder(staining.restain, ((6, 1.06), (12, 1.12), (20, 1.20), (30, 1.30), (42, 1.42))),
+    Shift.STAIN_HUE: Ladder(staining.turn_hue, ((5,), (10,), (17,), (26,), (36,))),
+    Shift.STAIN_STRENGTH: Ladder(staining.change_strength, ((1.15,), (1.32,), (1.55,), (1.85,), (2.30,))),
+    Shift.DEPOSIT: Ladder(staining.strew_deposit, ((6,), (14,), (28,), (48,), (75,))),
+    Shift.BLUR: Ladder(optics.defocus, ((1.0,), (1.8,), (2.8,), (4.0,), (5.5,))),
+    Shift.MOTION: Ladder(optics.move, ((4,), (8,), (13,), (19,), (26,))),
+    Shift.MAGNIFICATION: Ladder(optics.magnify, ((1.10,), (1.20,), (1.32,), (1.46,), (1.62,))),
+    Shift.BUBBLE: Ladder(optics.lay_bubble, ((36, 104), (48, 92), (60, 78), (74, 62), (90, 44))),
+    Shift.ILLUMINATION: Ladder(
+        optics.dim,
+        ((0.90, 0.94, 0.10), (0.80, 0.87, 0.20), (0.68, 0.79, 0.32), (0.56, 0.70, 0.45), (0.44, 0.60, 0.60)),
+    ),
+    Shift.CONTRAST: Ladder(optics.veil, ((0.05,), (0.12,), (0.22,), (0.34,), (0.48,))),
+    Shift.NOISE: Ladder(camera.add_noise, ((10,), (20,), (32,), (48,), (70,))),
+    Shift.JPEG: Ladder(camera.compress, ((40,), (25,), (15,), (9,), (5,))),
+}
 
 
 def shift(pixels: Pixels, kind: Shift, severity: int) -> Pixels:
@@ -78,7 +111,8 @@ def shift(pixels: Pixels, kind: Shift, severity: int) -> Pixels:
     """
     if severity not in SEVERITIES:
         raise ImageError(f"There is no severity {severity} of {kind}. Give a whole number from 1 to 5.")
-    return SHIFTS[kind](pixels, severity)
+    ladder = SHIFTS[kind]
+    return ladder.change(pixels, *ladder.steps[severity - 1])
 
 
 def shift_payload(payload: bytes, kind: Shift, severity: int) -> bytes:
@@ -92,78 +126,3 @@ def shift_payload(payload: bytes, kind: Shift, severity: int) -> bytes:
     shifted = Image.fromarray(shift(decode(payload).pixels, kind, severity))
     shifted.save(stream, format="JPEG", quality=95, subsampling="4:4:4")
     return stream.getvalue()
-
-
-def shift_stain(pixels: Pixels, severity: int) -> Pixels:
-    """More stain, and bluer: what a higher pH of the buffer or a new lot of Giemsa does.
-
-    Optical density (Beer and Lambert) above that of the empty glass is turned about the grey axis of RGB and
-    multiplied; the glass, taken as the 90th percentile of each channel, keeps its colour.
-    """
-    # columns: what a unit of red, green and blue density becomes after the turn about (1, 1, 1), by Rodrigues' formula
-    turn, density = math.radians(_TURN[severity - 1]), _DENSITY[severity - 1]
-    same = (1 + 2 * math.cos(turn)) / 3
-    before = (1 - math.cos(turn)) / 3 - math.sin(turn) / math.sqrt(3)
-    after = (1 - math.cos(turn)) / 3 + math.sin(turn) / math.sqrt(3)
-    same, before, after = (round(density * share, 6) for share in (same, before, after))
-
-    absorbed = _DENSITY_OF[pixels]
-    glass = [int(_DENSITY_OF[_percentile(pixels[..., channel], 90)]) for channel in range(3)]
-    red, green, blue = (absorbed[..., channel] - glass[channel] for channel in range(3))
-    turned = (
-        red * same + green * after + blue * before,
-        red * before + green * same + blue * after,
-        red * after + green * before + blue * same,
-    )
-    result = np.empty_like(pixels)
-    for channel, stained in enumerate(turned):
-        whole = np.rint(stained).astype(np.int32) + glass[channel]
-        result[..., channel] = _LIGHT_OF[np.clip(whole, 0, len(_LIGHT_OF) - 1)]
-    return result
-
-
-def shift_blur(pixels: Pixels, severity: int) -> Pixels:
-    """Out of focus: each point becomes a disc, as a lens does it (and a Gaussian does not)."""
-    height, width = pixels.shape[:2]
-    radius = max(1.0, _RADIUS[severity - 1] * min(height, width) / 360)
-    reach = math.ceil(radius)
-    padded = np.pad(pixels, ((reach, reach), (reach + 1, reach), (0, 0)), mode="edge").astype(np.int32)
-    running = padded.cumsum(axis=1, dtype=np.int32)
-    total = np.zeros(pixels.shape, dtype=np.int32)
-    area = 0
-    for down in range(-reach, reach + 1):
-        # a pixel counts when its centre lies within a quarter pixel of the disc
-        left = (radius + 0.25) * (radius + 0.25) - down * down
-        if left < 0:
-            continue
-        half = math.isqrt(math.floor(left))
-        rows = running[reach + down : reach + down + height]
-        total += rows[:, reach + 1 + half : reach + 1 + half + width] - rows[:, reach - half : reach - half + width]
-        area += 2 * half + 1
-    return ((total + area // 2) // area).astype(np.uint8)
-
-
-def shift_illumination(pixels: Pixels, severity: int) -> Pixels:
-    """A lamp turned down: darker, warmer, darker still towards the corners. Reckoned in light, not in screen values."""
-    height, width = pixels.shape[:2]
-    x = (np.arange(width, dtype=np.float32) * 2 - (width - 1)) / max(1, width - 1)
-    y = (np.arange(height, dtype=np.float32) * 2 - (height - 1)) / max(1, height - 1)
-    falloff = 1 - (_CORNER[severity - 1] / 2) * (x * x + (y * y)[:, None])
-    blue = _BLUE[severity - 1]
-    result = np.empty_like(pixels)
-    for channel, warmth in enumerate((1.0, round(math.sqrt(blue), 6), blue)):
-        light = _LINEAR[pixels[..., channel]] * (falloff * (warmth * _LIGHT[severity - 1] * 4095 / 65535))
-        result[..., channel] = _SCREEN[np.rint(light).astype(np.int32)]
-    return result
-
-
-SHIFTS: Mapping[Shift, Callable[[Pixels, int], Pixels]] = {
-    Shift.STAIN: shift_stain,
-    Shift.BLUR: shift_blur,
-    Shift.ILLUMINATION: shift_illumination,
-}
-
-
-def _percentile(values: Pixels, percent: int) -> int:
-    counted = np.bincount(values.ravel(), minlength=256).cumsum()
-    return int(np.searchsorted(counted * 100, percent * values.size))

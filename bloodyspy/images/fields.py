@@ -1,11 +1,11 @@
 """Shapes and textures as fields of numbers, for drawing pictures that are equal byte for byte on every machine.
 
-The rule of exactness, which this module, :mod:`bloodyspy.images.painting`, :mod:`bloodyspy.images.synthetic` and
-:mod:`bloodyspy.images.corruption` keep:
+The rule of exactness, which the modules that draw (:mod:`bloodyspy.images.painting`, :mod:`bloodyspy.images.synthetic`)
+and those that distort (:mod:`bloodyspy.images.corruption`) keep:
 
 - on arrays only what IEEE 754 or integer arithmetic defines to the last bit: ``+ - * /``, ``sqrt``, comparison,
-  minimum, maximum, rounding, look-up in a table; NumPy's ``integers`` and ``random``; Pillow's filters on 8-bit
-  images, which reckon in integers;
+  minimum, maximum, rounding, look-up in a table; NumPy's ``integers`` and ``random``; Pillow's filters and JPEG on
+  8-bit images, which reckon in integers;
 - not ``np.exp``, ``sin``, ``cos``, ``power``, ``arctan2``, no sum or mean of floats, no ``dot``, ``einsum``, ``fft``,
   no ziggurat normals, no OpenCV: the CPU chooses among their SIMD variants, which differ in the last bits;
 - ``math`` on Python scalars where the result is rounded to far fewer digits than it has, because the C library picks
@@ -14,6 +14,7 @@ The rule of exactness, which this module, :mod:`bloodyspy.images.painting`, :mod
 Coordinates are pixels, x to the right, y down; angles are in turns; a signed distance is negative inside.
 """
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -23,12 +24,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Field = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+"""RGB of shape (height, width, 3), 0 to 255."""
 Point = tuple[float, float]
 
 
 def generator(*seed: int) -> Generator:
     """A stream of random numbers for a path of seeds, each 0 or greater."""
     return Generator(PCG64(seed))
+
+
+def generator_of(pixels: Pixels) -> Generator:
+    """A stream of random numbers that a picture's own pixels decide."""
+    return generator(int.from_bytes(hashlib.sha256(pixels.tobytes()).digest()[:8], "big"))
+
+
+def glass_of(pixels: Pixels) -> tuple[int, int, int]:
+    """What the empty glass of a picture shows: the 90th percentile of red, green and blue."""
+    counted = (np.bincount(pixels[..., channel].ravel(), minlength=256).cumsum() for channel in range(3))
+    red, green, blue = (int(np.searchsorted(counts * 100, 90 * int(counts[-1]))) for counts in counted)
+    return red, green, blue
 
 
 def between(rng: Generator, low: float, high: float) -> float:
