@@ -38,7 +38,7 @@ from bloodyspy.images.statistics import STATISTICS
 from bloodyspy.model import artifact, precision
 from bloodyspy.model.artifact import Artefact, ModelSpec
 from bloodyspy.model.classifier import Classifier
-from bloodyspy.model.fits import Fit, read_fit
+from bloodyspy.model.fits import Fit, SeedFit, read_fit
 from bloodyspy.model.inference_report import InferenceReport
 from bloodyspy.observation import COLUMNS, Observation, rows
 from bloodyspy.params import Candidate, Params
@@ -79,7 +79,7 @@ def assemble(name: str, s: Settings, p: Params) -> Artefact:
     _write(building / artifact.INFERENCE, report)
     spec = _spec(fit, report)
     _write(building / artifact.SPEC, spec)
-    _write(building / artifact.TRAINING, Training(fit=fit, candidate=p.candidate(name)))
+    _write(building / artifact.TRAINING, Training(fit=fit, kept=fit.kept, candidate=p.candidate(name)))
     dataset = read_dataset(s.data)
     _write(building / artifact.DATA, data_of(fit.data_version, fit.manifest_digest, read_manifest(s.manifest), dataset))
     # The draft has no digest yet: its scores and its reference are still to be made, by what will be sealed.
@@ -104,6 +104,8 @@ class Training(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fit: Fit
+    kept: SeedFit
+    """Of the fit: the seed whose network this is."""
     candidate: Candidate
 
 

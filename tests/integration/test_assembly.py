@@ -2,25 +2,33 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pictures import write
 
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.dataset.importing import import_images
 from bloodyspy.dataset.manifest import build_manifest, digest, write_manifest
 from bloodyspy.dataset.preparation import load_prepared, prepare
 from bloodyspy.errors import ArtefactInvalid, DataMissing
-from bloodyspy.evaluation import assembly
+from bloodyspy.evaluation import stress
 from bloodyspy.evaluation.assembly import assemble
 from bloodyspy.evaluation.comparison import read_scores
-from bloodyspy.evaluation.scoring import part_of, predict, score_predictions
-from bloodyspy.model.artifact import Artefact, read_digests
+from bloodyspy.evaluation.origin import Data
+from bloodyspy.evaluation.scoring import labels_and_probabilities, part_of, predict, score_predictions
+from bloodyspy.images.synthetic import draw_picture
+from bloodyspy.model import precision
+from bloodyspy.model.artifact import DATA, INFERENCE, TRAINING, Artefact, read_digests
+from bloodyspy.model.calibration import fit_temperature
 from bloodyspy.model.classifier import Classifier
-from bloodyspy.model.training import fit
+from bloodyspy.model.fits import Fit, fit
+from bloodyspy.model.inference_report import InferenceReport
 from bloodyspy.observation import COLUMNS, PROBABILITIES
 from bloodyspy.params import Params, load_params
 from bloodyspy.settings import Settings
@@ -44,13 +52,23 @@ class Notebook:
     def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
         return None
 
+    def numbers(self, metrics: Mapping[str, float]) -> None:
+        return None
+
+    @contextmanager
+    def child(self, name: str, facts: Mapping[str, str]) -> Iterator["Notebook"]:
+        yield self
+
 
 @pytest.fixture(scope="module")
 def p() -> Params:
     params = load_params(ROOT / "params.yaml")
-    candidate = params.candidates[NAME].model_copy(update={"epochs": 2})
+    candidate = params.candidates[NAME].model_copy(update={"epochs": 2, "patience": 2})
     drawn = params.synthetic.model_copy(update={"per_class": 12})
-    return params.model_copy(update={"candidates": {NAME: candidate}, "synthetic": drawn})
+    measured = params.evaluation.model_copy(update={"stress_per_class": 1, "external": {"elsewhere": "elsewhere"}})
+    return params.model_copy(
+        update={"candidates": {NAME: candidate}, "synthetic": drawn, "evaluation": measured, "tuning": {}}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +81,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory, p: Params) -> Settings:
     write_manifest(build_manifest(s.data, p.split), s.manifest)
     prepare(s, p, p.candidates[NAME].input)
     fit(NAME, s, p, Notebook())
+    foreign = {
+        f"{cell}s/{i}.jpg": draw_picture(cell, index=900 + i, seed=1)[1] for cell in CELL_TYPES[:2] for i in (0, 1)
+    }
+    write(s.root / "elsewhere", foreign)
     return s
 
 
@@ -81,9 +103,18 @@ def test_the_artefact_says_what_it_is(assembled: Artefact, trained: Settings) ->
     assert assembled.path == trained.artefact(NAME)
     assert (spec.run_id, spec.data_version, spec.candidate, spec.synthetic) == (RUN, "d" * 32, NAME, True)
     assert spec.manifest_digest == digest(trained.manifest)
+    training = json.loads((assembled.path / TRAINING).read_text())
+    assert Fit.model_validate(training["fit"]).run_id == RUN
+    assert training["candidate"]["epochs"] == 2
+    data = Data.model_validate_json((assembled.path / DATA).read_bytes())
+    manifest = pd.read_parquet(trained.manifest)
+    assert (data.images, data.synthetic, data.manifest_digest) == (len(manifest), True, spec.manifest_digest)
+    for part, sizes in data.sizes.items():
+        assert sum(sizes.values()) == (manifest["part"] == part).sum()
+    assert sum(source.taken for source in data.sources) == len(manifest)
     card = (assembled.path / "card.md").read_text()
     assert "drawn cells" in card
-    assert str(read_scores(assembled).test.accuracy) in card
+    assert f"{read_scores(assembled).test.n:,} images" in card
 
 
 def test_scores_are_those_of_the_sealed_graph_on_the_original_bytes(
@@ -99,11 +130,41 @@ def test_scores_are_those_of_the_sealed_graph_on_the_original_bytes(
         assert getattr(read_scores(assembled), part) == score_predictions(answers)
 
 
+def test_the_temperature_is_fitted_on_the_calibration_part_alone(
+    classifier: Classifier, assembled: Artefact, trained: Settings, p: Params
+) -> None:
+    found = read_scores(assembled).calibration
+    untempered = replace(assembled, spec=assembled.spec.model_copy(update={"temperature": 1.0}))
+    raw = predict(Classifier(untempered), trained, p, part_of(trained, "calibration"))
+    labels, probabilities = labels_and_probabilities(raw)
+    assert found.images == len(raw)
+    assert found.temperature == assembled.spec.temperature
+    assert found.temperature == pytest.approx(fit_temperature(labels, probabilities), rel=1e-3)
+    served = predict(classifier, trained, p, part_of(trained, "calibration"))
+    assert found.calibration_after.log_loss == pytest.approx(score_predictions(served).log_loss, rel=1e-4)
+    assert found.calibration_after.log_loss <= found.calibration_before.log_loss
+    assert found.test_after.ece == pytest.approx(read_scores(assembled).test.ece, abs=1e-6)
+
+
+def test_stress_other_laboratories_and_cost_are_measured(assembled: Artefact) -> None:
+    scores = read_scores(assembled)
+    assert (scores.stress.images, len(scores.stress.cells)) == (8, len(stress.CELLS))
+    (elsewhere,) = scores.external
+    assert (elsewhere.name, elsewhere.images, elsewhere.metrics.n) == ("elsewhere", 4, 4)
+    report = InferenceReport.model_validate_json((assembled.path / INFERENCE).read_bytes())
+    assert (assembled.spec.runtime, assembled.spec.precision) == (report.choice.runtime, report.choice.precision)
+    assert scores.cost.memory_mb == report.memory_mb
+    assert scores.cost.milliseconds_picture > scores.cost.milliseconds_1
+    own = ("metrics.json", "card.md", "card.html", "digests.json")
+    size = sum(file.stat().st_size for file in assembled.path.iterdir() if file.name not in own)
+    assert scores.cost.megabytes_artefact == pytest.approx(size / 1e6, abs=1e-3)
+
+
 def test_prepared_arrays_and_decoded_pictures_are_one_road(
     classifier: Classifier, trained: Settings, p: Params
 ) -> None:
     rows = part_of(trained, "test")
-    spec = p.inputs[p.candidates[NAME].input].model_copy(update={"size": 65})
+    spec = p.inputs[p.candidates[NAME].input].model_copy(update={"size": 66})
     without = p.model_copy(update={"inputs": {p.candidates[NAME].input: spec}})
     pd.testing.assert_frame_equal(predict(classifier, trained, p, rows), predict(classifier, trained, without, rows))
     images = load_prepared(trained.prepared(p.candidates[NAME].input))
@@ -131,6 +192,11 @@ def test_what_dvc_shows_is_written(assembled: Artefact, trained: Settings) -> No
     calibration = pd.read_csv(trained.build / "plots" / NAME / "calibration.csv")
     gaps = (calibration["confidence"] - calibration["accuracy"]).abs() * calibration["images"]
     assert gaps.sum() / calibration["images"].sum() == pytest.approx(scores.test.ece, abs=1e-5)
+    curve = pd.read_csv(trained.build / "plots" / NAME / "risk_coverage.csv")
+    assert curve.iloc[-1].to_dict() == pytest.approx({"coverage": 1, "risk": 1 - scores.test.accuracy.value}, abs=1e-5)
+    stressed = pd.read_csv(trained.build / "plots" / NAME / "stress.csv")
+    assert stressed["balanced_error"].mean() == pytest.approx(scores.stress.mean_balanced_error.value, abs=1e-5)
+    assert numbers["stress_mean_balanced_error"] == pytest.approx(scores.stress.mean_balanced_error.value, abs=1e-6)
 
 
 def test_a_killed_assembly_leaves_what_was_there(
@@ -141,12 +207,13 @@ def test_a_killed_assembly_leaves_what_was_there(
 
     before = read_digests(assembled.path)
     with monkeypatch.context() as patch:
-        patch.setattr(assembly, "export", killed)
+        patch.setattr(precision, "choose", killed)
         with pytest.raises(KeyboardInterrupt):
             assemble(NAME, trained, p)
     assert Artefact.open(trained.artefact(NAME)).digest == assembled.digest
     after = read_digests(assemble(NAME, trained, p).path)
-    for name in ("spec.json", "network.keras", "metrics.json", "reference.parquet", "card.md"):
+    # What was timed differs, and with it the runtime and the precision may.
+    for name in ("network.keras", "graph.onnx", "training.json", "data.json"):
         assert after[name] == before[name], f"{name} differs when the same fit is assembled again"
     assert [path.name for path in trained.artefact(NAME).parent.iterdir()] == [NAME]
 

@@ -1,108 +1,147 @@
-"""The model card says what its facts say, and nothing that has no source."""
+"""The model card says what the files of its artefact say, and no number that has no place in them."""
 
+import json
 import re
+import shutil
+from pathlib import Path
 
-import pandas as pd
 import pytest
-from handmade import metrics_of
+from handmade import make_artefact, scores_of
+from sourced import faults, read
 
-from bloodyspy.cells import CELL_TYPES, CellType
-from bloodyspy.evaluation.card import Facts, headline, render, sizes_of
-from bloodyspy.evaluation.metrics import Scores
-from bloodyspy.images.preprocess import InputSpec
-from bloodyspy.model.artifact import ModelSpec
-
-
-def facts(synthetic: bool = False) -> Facts:
-    manifest = pd.DataFrame(
-        [
-            {"cell_type": str(cell), "part": part}
-            for cell in CELL_TYPES
-            for part, n in (("train", 30), ("validation", 4), ("calibration", 3), ("test", 6))
-            for _ in range(n + cell.position)
-        ]
-    )
-    spec = ModelSpec(
-        candidate="small_cnn",
-        network="small_cnn",
-        input=InputSpec(size=64),
-        golden="a" * 64,
-        run_id="b" * 32,
-        git_commit="c" * 40,
-        data_version="d" * 32,
-        manifest_digest="e" * 64,
-        synthetic=synthetic,
-        parameters=98_765,
-    )
-    return Facts(
-        spec=spec,
-        scores=Scores(validation=metrics_of(0.93), test=metrics_of(0.91, seed=5), test_digest="f" * 64),
-        sizes=sizes_of(manifest),
-        sources=(("pbc", 1234),),
-        epochs=14,
-        best_epoch=11,
-        seconds=90,
-        graph_megabytes=0.4,
-    )
+from bloodyspy.cells import CellType
+from bloodyspy.errors import ArtefactInvalid
+from bloodyspy.evaluation.model_card.document import words
+from bloodyspy.evaluation.model_card.facts import Facts
+from bloodyspy.evaluation.model_card.previous import Previous, read_previous
+from bloodyspy.evaluation.model_card.writing import headline, write_card
+from bloodyspy.evaluation.scores import Scores
+from bloodyspy.images.corruption import STRESSES
+from bloodyspy.model.artifact import Artefact
+from bloodyspy.model.release import Release, write_release
+from bloodyspy.settings import Settings
 
 
-def test_card_tells_purpose_limits_and_origin() -> None:
-    card = render(facts())
+def page_of(artefact: Artefact) -> str:
+    return (artefact.path / "card.html").read_text(encoding="utf-8")
+
+
+def card_of(artefact: Artefact) -> str:
+    return (artefact.path / "card.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
+    return make_artefact(tmp_path_factory.mktemp("before") / "x", "b" * 32, share_right=0.85, synthetic=False)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, before: Artefact) -> Artefact:
+    """An artefact that has everything a card can tell."""
+    previous = Previous.of(3, before, scores_of(0.85))
+    scores = scores_of(0.93, external=True, seeds=True)
+    place = tmp_path_factory.mktemp("whole") / "x"
+    return make_artefact(place, "a" * 32, synthetic=False, scores=scores, previous=previous)
+
+
+@pytest.fixture
+def copied(whole: Artefact, tmp_path: Path) -> Path:
+    """The same, to be tampered with."""
+    return Path(shutil.copytree(whole.path, tmp_path / "copied"))
+
+
+def test_every_number_names_its_place_and_stands_there(whole: Artefact) -> None:
+    html = page_of(whole)
+    assert faults(whole.path, html) == []
+    shown = read(html).shown
+    assert len(shown) > 600
+    for file in ("spec", "metrics", "inference", "training", "data", "previous"):
+        assert any(element.source.startswith(f"{file}.json#/") for element in shown), file
+    for told in scores_of(0.93, external=True, seeds=True).model_dump():
+        assert any(element.source.startswith(f"metrics.json#/{told}") for element in shown), told
+
+
+@pytest.mark.parametrize("made", [{"share_right": 1.0}, {"share_right": 0.5}, {"git_commit": "unknown"}])
+def test_a_card_of_little_is_complete_too(tmp_path: Path, made: dict[str, float | str]) -> None:
+    artefact = make_artefact(tmp_path / "little", "a" * 32, **made)  # type: ignore[arg-type]
+    assert faults(artefact.path, page_of(artefact)) == []
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        (r"<main>", "<main><p>97 of them</p>", "without a source"),
+        (r"<main>", "<main><p>half <data value='1'>1</data></p>", "without a source"),
+        (r"<td>(<data)", r"<td></td><td>\1", "nothing where something should be"),
+        (r"(metrics.json#/test/accuracy/value\"[^>]*>)[^<]*", r"\g<1>99.9 %", "the page shows '99.9 %'"),
+        (r'value="[^"]*" (data-source="metrics.json#/test/ece")', r'value="0.5" \1', "the page's value is 0.5"),
+        (r"<main>", "<main><img src='http://elsewhere/x.png'>", "loaded from elsewhere"),
+    ],
+)
+def test_the_reader_finds_what_is_wrong(whole: Artefact, was: str, becomes: str, said: str) -> None:
+    forged = re.sub(was, becomes, page_of(whole), count=1)
+    assert forged != page_of(whole)
+    assert any(said in fault for fault in faults(whole.path, forged))
+
+
+def test_a_number_that_changed_after_the_card_is_found(copied: Path, whole: Artefact) -> None:
+    metrics = json.loads((copied / "metrics.json").read_text())
+    metrics["stress"]["cells"][7]["balanced_error"]["high"] = 0.999
+    (copied / "metrics.json").write_text(json.dumps(metrics))
+    place = "metrics.json#/stress/cells/7/balanced_error/high"
+    assert all(place in fault for fault in faults(copied, page_of(whole)))
+    assert faults(copied, page_of(whole))
+
+
+def test_both_forms_tell_the_same_numbers(whole: Artefact) -> None:
+    # a plot stands in the page only, so what it repeats is not asked of the Markdown
+    without_plots = re.sub(r"<figure>.*?</figure>", "", page_of(whole), flags=re.DOTALL)
+    told = [element.text for element in read(without_plots).shown if element.value[:1].isdigit()]
+    markdown = card_of(whole)
+    assert [text for text in told if text not in markdown] == []
+
+
+def test_card_tells_purpose_limits_and_origin(whole: Artefact) -> None:
+    card = card_of(whole)
     for said in (
         "not a medical device",
-        "upper bound",
+        "an upper bound",
         "Donors are not identified",
-        "98,765 weights",
-        "pbc (1,234 images)",
+        "pbc: 1,851 images",
         "14 epochs in 1.5 minutes",
         "weights of epoch 11",
         f"git checkout {'c' * 40}",
         "dvc repro evaluate@small_cnn",
-        *(f"`{digest}`" for digest in ("b" * 32, "d" * 32, "e" * 64, "f" * 64)),
+        "| augmentation: blur | 0.5 |",
+        *(f"`{digest}`" for digest in ("a" * 32, "b" * 32, "d" * 32, "e" * 64, "f" * 64)),
+        *(f"| {kind.replace('_', ' ')} |" for kind in STRESSES),
     ):
-        assert said in card
+        assert said in card, said
     assert "drawn cells" not in card
-    assert not re.search(r"\{|\}|nan|None", card), "a field was left empty"
+    for subtype in ("metamyelocyte", "promyelocyte", "band neutrophil", "segmented neutrophil"):
+        assert f"| {subtype} (" in card
 
 
-def test_card_shows_every_type_with_its_interval() -> None:
-    about = facts()
-    card = render(about)
-    for cell in CELL_TYPES:
-        assert f"| {cell} | {about.scores.test.support[cell]} | {about.scores.test.sensitivity[cell]} |" in card
-    for part in (about.scores.validation, about.scores.test):
-        for estimate in (part.accuracy, part.balanced_accuracy, part.macro_f1):
-            assert str(estimate) in card
-
-
-def test_tables_have_as_many_cells_as_headings() -> None:
-    blocks = re.findall(r"(?:^\|.*\n)+", render(facts()), flags=re.MULTILINE)
-    assert len(blocks) == 5
+def test_tables_have_as_many_cells_as_headings(whole: Artefact) -> None:
+    blocks = re.findall(r"(?:^\|.*\n)+", card_of(whole), flags=re.MULTILINE)
+    assert len(blocks) > 15
     for block in blocks:
         assert len({line.count("|") for line in block.strip().splitlines()}) == 1, block
 
 
-@pytest.mark.parametrize("text", [render(facts(synthetic=True)), headline(facts(True).spec, facts().scores)])
-def test_drawn_cells_are_said_loudly_and_first(text: str) -> None:
-    assert "drawn cells" in text[:250]
+def test_drawn_cells_are_said_loudly_and_first(tmp_path: Path) -> None:
+    artefact = make_artefact(tmp_path / "drawn", "a" * 32)
+    for text in (card_of(artefact), page_of(artefact).partition("<body>")[2], headline(artefact.spec, scores_of(0.9))):
+        assert "drawn cells" in text[:350]
 
 
-def test_a_type_without_a_test_image_is_told() -> None:
-    whole = facts()
-    test = whole.scores.test
-    kept = {cell: estimate for cell, estimate in test.sensitivity.items() if cell is not CellType.IG}
-    without = test.model_copy(update={"sensitivity": kept, "support": {**test.support, CellType.IG: 0}})
-    scores = whole.scores.model_copy(update={"test": without})
-    card = render(Facts(whole.spec, scores, whole.sizes, whole.sources, 14, 11, 90, 0.4))
-    assert "| ig | 0 | no image |" in card
-    assert "fewest test images are of ig (0)" in card
-
-
-def test_sizes_name_every_part_and_type_even_when_empty() -> None:
-    sizes = sizes_of(pd.DataFrame({"cell_type": ["ig"], "part": ["train"]}))
-    assert sizes.shape == (8, 5)
-    assert sizes.loc["ig", "train"] == 1
-    assert sizes.to_numpy().sum() == 1
+def test_a_type_without_a_test_image_is_told(tmp_path: Path) -> None:
+    scores = scores_of(0.9)
+    kept = {cell: estimate for cell, estimate in scores.test.sensitivity.items() if cell is not CellType.IG}
+    test = scores.test.model_copy(update={"sensitivity": kept, "support": {**scores.test.support, CellType.IG: 0}})
+    artefact = make_artefact(tmp_path / "x", "a" * 32, scores=scores.model_copy(update={"test": test}))
+    assert faults(artefact.path, page_of(artefact)) == []
+    assert "| ig | 0 | no image |" in card_of(artefact)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +151,77 @@ def test_sizes_name_every_part_and_type_even_when_empty() -> None:
         ("unknown", "no git checkout", "git checkout u"),
     ],
 )
-def test_code_that_cannot_be_had_again_is_told(commit: str, said: str, unsaid: str) -> None:
-    whole = facts()
-    spec = whole.spec.model_copy(update={"git_commit": commit})
-    card = render(Facts(spec, whole.scores, whole.sizes, whole.sources, 14, 11, 90, 0.4))
-    assert said in card
-    assert unsaid not in card
+def test_code_that_cannot_be_had_again_is_told(tmp_path: Path, commit: str, said: str, unsaid: str) -> None:
+    artefact = make_artefact(tmp_path / "x", "a" * 32, git_commit=commit)
+    assert said in card_of(artefact)
+    assert unsaid not in card_of(artefact)
+    assert faults(artefact.path, page_of(artefact)) == []
+
+
+def test_scores_on_other_images_are_not_subtracted(tmp_path: Path, before: Artefact) -> None:
+    other = Previous.of(3, before, scores_of(0.85).model_copy(update={"test_digest": "0" * 64}))
+    same = Previous.of(3, before, scores_of(0.85))
+    cards = [
+        card_of(make_artefact(tmp_path / name, "a" * 32, synthetic=False, previous=previous))
+        for name, previous in (("other", other), ("same", same), ("none", None))
+    ]
+    assert ["scored on different images" in card for card in cards] == [True, False, False]
+    assert [len(re.findall(r"[+\N{MINUS SIGN}]\d+\.\d+ points", card)) > 10 for card in cards] == [False, True, False]
+    assert "No other version" in cards[2]
+
+
+def test_names_of_other_people_become_no_markup(tmp_path: Path) -> None:
+    scores = scores_of(0.9, external=True)
+    (other,) = scores.external
+    named = other.model_copy(update={"name": "a|b <script>alert(1)</script>"})
+    artefact = make_artefact(tmp_path / "x", "a" * 32, scores=scores.model_copy(update={"external": (named,)}))
+    assert "<script" not in page_of(artefact)
+    assert "<script" not in card_of(artefact)
+    assert "a\\|b" in card_of(artefact)
+    assert faults(artefact.path, page_of(artefact)) == []
+
+
+def test_a_card_with_a_gap_is_not_written(copied: Path) -> None:
+    (copied / "training.json").write_text('{"fit": {"epochs": 3}, "candidate": {}}')
+    with pytest.raises(ArtefactInvalid, match=r"needs training\.json#/kept/seconds"):
+        write_card(copied)
+
+
+@pytest.mark.parametrize("value", [None, "", "three", float("nan"), True])
+def test_what_is_no_number_is_not_shown_as_one(tmp_path: Path, value: object) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({"n": value}))
+    with pytest.raises(ArtefactInvalid, match=r"needs a number at metrics\.json#/n"):
+        Facts(tmp_path).count("metrics.json#/n")
+
+
+@pytest.mark.parametrize("template", ["only 3 of them", "{x}", ""])
+def test_words_hold_no_number_and_no_gap(template: str) -> None:
+    if template:
+        with pytest.raises(ValueError, match=r"names no source|is empty"):
+            words(template, x=" ")
+    else:
+        assert words(template) == ()
+
+
+def test_the_released_version_is_the_one_before(settings: Settings, before: Artefact) -> None:
+    assert read_previous(settings, "a" * 32) is None
+    release = Release(version=4, model="bloodyspy:4", path=str(before.path), run_id="b" * 32, digest=before.digest)
+    write_release(settings.release, release)
+    found = read_previous(settings, "a" * 32)
+    assert found is not None
+    assert (found.version, found.digest) == (4, before.digest)
+    assert found.accuracy == Scores.model_validate_json((before.path / "metrics.json").read_bytes()).test.accuracy
+    assert read_previous(settings, "b" * 32) is None, "the same run evaluated once more is not its own past"
+    write_release(settings.release, release.model_copy(update={"digest": "0" * 64}))
+    assert read_previous(settings, "a" * 32) is None
+    write_release(settings.release, release.model_copy(update={"path": "gone"}))
+    assert read_previous(settings, "a" * 32) is None
+
+
+def test_the_headline_shows_both_parts(before: Artefact) -> None:
+    scores = scores_of(0.85)
+    text = headline(before.spec, scores)
+    for part in (scores.test, scores.validation):
+        for estimate in (part.accuracy, part.balanced_accuracy, part.macro_f1):
+            assert str(estimate) in text
+    assert str(scores.stress.mean_balanced_error) in text

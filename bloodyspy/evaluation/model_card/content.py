@@ -205,7 +205,7 @@ def limits(facts: Facts, found: Scores) -> Section:
 
 def origin(facts: Facts, spec: ModelSpec) -> Section:
     """How it was made, and how to make it again."""
-    fit = f"{TRAINING}#/fit"
+    fit = f"{TRAINING}#/kept"
     text = words(
         "{epochs} epochs in {time}; the weights of epoch {best} were kept, the best on the validation part. MLflow run "
         "`{run}`.",
