@@ -21,13 +21,13 @@ import bloodyspy
 from bloodyspy.adapters.pyfunc import IMAGE
 from bloodyspy.adapters.registry import DIGEST, connect, logged_model, translated
 from bloodyspy.cells import CELL_TYPES, CellType
-from bloodyspy.evaluation import figures
-from bloodyspy.evaluation.card import headline
+from bloodyspy.evaluation import figures, stress
 from bloodyspy.evaluation.comparison import read_scores
+from bloodyspy.evaluation.model_card.writing import headline
 from bloodyspy.evaluation.scores import Scores
 from bloodyspy.images.decode import decode
 from bloodyspy.images.synthetic import draw_picture
-from bloodyspy.model.artifact import CARD, Artefact
+from bloodyspy.model.artifact import CARD, CARD_HTML, Artefact
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings
 
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 # What the loader module imports, and what serves it. Given, because MLflow's own guess loads the model in another
 # process and takes half a minute.
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "onnxruntime", "opencv-python-headless", "pydantic")
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "opencv-python-headless", "pydantic")
 
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, IMAGE)]),
@@ -71,7 +71,8 @@ def log_evaluation(artefact: Artefact, s: Settings, p: Params) -> None:
         run_id, scores = artefact.spec.run_id, read_scores(artefact)
         for path, figure in _figures(artefact, scores, s, p):
             client.log_figure(run_id, figure, f"figures/{path}.png")
-        client.log_artifact(run_id, str(artefact.path / CARD))
+        for card in (CARD, CARD_HTML):
+            client.log_artifact(run_id, str(artefact.path / card))
         note = headline(artefact.spec, scores)
         client.set_tag(run_id, "mlflow.note.content", note)
         # The logged model comes last: it carries the digest that says that everything above is there.
@@ -90,12 +91,15 @@ def _log_metrics(client: MlflowClient, run_id: str, model_id: str, scores: Score
 def _figures(artefact: Artefact, scores: Scores, s: Settings, p: Params) -> Iterator[tuple[str, Figure]]:
     name = artefact.spec.candidate
     title = f"{name} (synthetic)" if artefact.spec.synthetic else name
+    sealed = f"{title}, sealed test part"
     yield "confusion_validation", figures.confusion_matrix(scores.validation, f"{title}, validation part")
-    yield "confusion_test", figures.confusion_matrix(scores.test, f"{title}, sealed test part")
-    yield (
-        "sensitivity_test",
-        figures.sensitivity(scores.test, f"{title}, sealed test part", p.promotion.floors.sensitivity),
-    )
+    yield "confusion_test", figures.confusion_matrix(scores.test, sealed)
+    yield "confusion_test_by_subtype", figures.confusion_by_subtype(scores.test, sealed)
+    yield "sensitivity_test", figures.sensitivity(scores.test, sealed, p.promotion.floors.sensitivity)
+    before, after = scores.calibration.test_before, scores.calibration.test_after
+    yield "reliability_test", figures.reliability(before, after, sealed)
+    yield "risk_coverage_test", figures.risk_coverage(scores.test, sealed)
+    yield "stress_test", stress.figure(scores.stress, sealed)
     history, predictions = s.fit(name) / "history.csv", s.build / "predictions" / f"{name}.parquet"
     if history.is_file():
         yield "learning_curves", figures.learning_curves(pd.read_csv(history), title)
@@ -141,7 +145,7 @@ def _log_model(client: MlflowClient, artefact: Artefact, note: str) -> LoggedMod
             signature=SIGNATURE,
             # drawn, because a patient's picture does not belong in a registry
             input_example=pd.DataFrame({IMAGE: [draw_picture(CellType.NEUTROPHIL, index=0, seed=0)[1]]}),
-            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name)}" for name in (*_REQUIREMENTS, str(artefact.spec.runtime))],
         )
         client.log_model_artifacts(model.model_id, str(place))
     client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=0)])

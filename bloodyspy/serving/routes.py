@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.openapi.models import HTTPBase
+from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBasicCredentials
 from fastapi.security.base import SecurityBase
 from fastapi.security.utils import get_authorization_scheme_param
 
 from bloodyspy.errors import ImageError
-from bloodyspy.model.artifact import CARD
+from bloodyspy.model.artifact import CARD, CARD_HTML
 from bloodyspy.serving.answers import (
     Classification,
     Fault,
@@ -32,6 +33,16 @@ from bloodyspy.serving.served import ServedModel
 from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, receive_uploads
 
 _REALM = {"WWW-Authenticate": 'Basic realm="BloodySpy", charset="UTF-8"'}
+
+# The page is one file with its style inside; nothing else may be loaded or run, whatever a name in it says.
+_CARD_POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"model": Fault, "description": description}
@@ -189,6 +200,20 @@ async def model(request: Request) -> ServedModelAnswer:
         spec=served.classifier.spec,
         card=(served.classifier.artefact.path / CARD).read_text(encoding="utf-8"),
     )
+
+
+@router.get(
+    "/v1/model/card",
+    tags=["v1"],
+    dependencies=[Depends(signed_in)],
+    response_class=HTMLResponse,
+    responses={k: _FAULTS[k] for k in (401, 503)},
+)
+async def card(request: Request) -> HTMLResponse:
+    """The card of the model that answers now, as a page."""
+    desk: Desk = request.app.state.desk
+    artefact = desk.model.current().classifier.artefact
+    return HTMLResponse((artefact.path / CARD_HTML).read_text(encoding="utf-8"), headers=_CARD_POLICY)
 
 
 def _json(body: str | bytes) -> Response:

@@ -91,17 +91,20 @@ def test_evaluation_lands_on_the_run_of_the_fit(s: Settings, params: Params) -> 
         < run.data.metrics["test_accuracy_high"]
     )
     assert {"validation_macro_f1", "test_ece", "test_sensitivity_ig"} <= set(run.data.metrics)
+    for side_by_side in ("stress_mean_balanced_error", "cost_megabytes_graph", "cost_milliseconds_picture"):
+        assert run.data.metrics[side_by_side] > 0
     assert "Synthetic" in run.data.tags["mlflow.note.content"]
     assert run.info.status == "FINISHED"
     drawn = {entry.path for entry in client.list_artifacts(made.spec.run_id, "figures")}
     assert drawn == {
         f"figures/{name}.png"
         for name in (
-            *("confusion_validation", "confusion_test", "sensitivity_test", "learning_curves"),
+            *("confusion_validation", "confusion_test", "confusion_test_by_subtype", "sensitivity_test"),
+            *("reliability_test", "risk_coverage_test", "stress_test", "learning_curves"),
             *("errors_validation", "errors_test"),
         )
     }
-    assert "card.md" in {entry.path for entry in client.list_artifacts(made.spec.run_id)}
+    assert {"card.md", "card.html"} <= {entry.path for entry in client.list_artifacts(made.spec.run_id)}
     (output,) = run.outputs.model_outputs
     model = client.get_logged_model(output.model_id)
     assert model.status == LoggedModelStatus.READY

@@ -14,6 +14,7 @@ import pytest
 from handmade import make_artefact
 from PIL import Image
 from running import NAME, PASSWORD, Service, served
+from sourced import faults
 
 from bloodyspy.adapters import packaging
 from bloodyspy.cells import CELL_TYPES
@@ -192,6 +193,17 @@ def test_the_model_that_answers(client: httpx.Client, stranger: httpx.Client, cl
     assert answer["digest"] == classifier.artefact.digest
     assert answer["card"].startswith("# small_cnn")
     assert stranger.get("/v1/model").status_code == 401
+
+
+def test_the_card_is_a_page_that_loads_and_runs_nothing(
+    client: httpx.Client, stranger: httpx.Client, classifier: Classifier
+) -> None:
+    answer = client.get("/v1/model/card")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline';")
+    assert answer.content == (classifier.artefact.path / "card.html").read_bytes()
+    assert faults(classifier.artefact.path, answer.text) == []
+    assert stranger.get("/v1/model/card").status_code == 401
 
 
 @pytest.mark.parametrize("given", ["John.Doe", "a1", "x" * 65 + "1", "id 7 with blanks", "", "é1234567"])

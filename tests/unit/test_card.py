@@ -183,7 +183,7 @@ def test_names_of_other_people_become_no_markup(tmp_path: Path) -> None:
 
 def test_a_card_with_a_gap_is_not_written(copied: Path) -> None:
     (copied / "training.json").write_text('{"fit": {"epochs": 3}, "candidate": {}}')
-    with pytest.raises(ArtefactInvalid, match=r"needs training\.json#/kept/seconds"):
+    with pytest.raises(ArtefactInvalid, match=r"needs training\.json#/kept/epochs"):
         write_card(copied)
 
 

@@ -46,8 +46,8 @@ def scores(facts: Facts, found: Scores) -> Section:
     )
     note = words(
         "The smaller figures are the {level} interval: Wilson's for proportions ({wilson}), the percentile "
-        "bootstrap over images ({bootstrap}; {resamples} resamples) for balanced accuracy, {macro}, and errors under stress. The calibration "
-        "error is the expected one over {bins} bins ({cited}).",
+        "bootstrap over images ({bootstrap}; {resamples} resamples) for balanced accuracy, {macro}, and errors under "
+        "stress. The calibration error is the expected one over {bins} bins ({cited}).",
         level=constant("bloodyspy.evaluation.intervals.LEVEL", percent=True),
         wilson=word("wilson"),
         bootstrap=word("bootstrap"),
