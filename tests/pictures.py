@@ -18,6 +18,15 @@ def picture(seed: int, image_format: str = "PNG", side: int = 72) -> bytes:
     return stream.getvalue()
 
 
+def tinted(seed: int, image_format: str = "PNG", side: int = 72) -> bytes:
+    """A cloudy picture in a strong colour of its own: a model that knows colours answers differently to each."""
+    rng = np.random.default_rng(seed)
+    coarse = np.clip(rng.integers(0, 256, 3) + rng.integers(-40, 41, (9, 9, 3)), 0, 255).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(stream, image_format)
+    return stream.getvalue()
+
+
 def write(folder: Path, files: dict[str, bytes]) -> Path:
     """Write files by their relative paths; the folder is returned."""
     for name, content in files.items():

@@ -152,7 +152,7 @@ def _stressed(classifier: Classifier, payload: bytes) -> NDArray[np.uint8]:
 
 
 def _mean_of_means(*strata: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    return np.mean([stratum.mean(axis=axis) for stratum in strata], axis=0)
+    return np.asarray(np.mean([stratum.mean(axis=axis) for stratum in strata], axis=0))
 
 
 def _estimate(value: float, resampled: NDArray[np.float64], images: int) -> Estimate:

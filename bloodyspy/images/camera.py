@@ -26,7 +26,8 @@ def add_noise(pixels: Pixels, deviation: float) -> Pixels:
     dice = generator_of(pixels).integers(0, 256, size=(_DICE, *pixels.shape), dtype=np.uint8)
     thrown = dice[0].astype(np.int16) + dice[1] + dice[2] + dice[3] - 255 * _DICE // 2
     noise = np.rint(thrown.astype(np.float32) * np.float32(deviation / _DICE_SPREAD)).astype(np.int16)
-    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    noisy: Pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    return noisy
 
 
 def compress(pixels: Pixels, quality: int) -> Pixels:
