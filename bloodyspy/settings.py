@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     mlflow_artifacts: str | None = Field(
         default=None, description="artefact root of a new experiment; default in state"
     )
+    tuning_uri: str | None = Field(default=None, description="Optuna's storage; default sqlite in state")
     experiment: str = "bloodyspy"
     registered_model: str = "bloodyspy"
     bentoml_home: Path | None = Field(default=None, description="BentoML's store; default in state")
@@ -45,13 +46,25 @@ class Settings(BaseSettings):
             object.__setattr__(self, name, place)
         if self.mlflow_uri is None:
             object.__setattr__(self, "mlflow_uri", f"sqlite:///{self.state / 'mlflow.db'}")
+        if self.tuning_uri is None:
+            object.__setattr__(self, "tuning_uri", f"sqlite:///{self.state / 'tuning.db'}")
         if self.mlflow_artifacts is None:
             object.__setattr__(self, "mlflow_artifacts", (self.state / "mlartifacts").as_uri())
 
     @property
     def mlflow_place(self) -> str:
         """``mlflow_uri`` for people to read: a password in it is hidden."""
-        return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", str(self.mlflow_uri))
+        return _without_password(str(self.mlflow_uri))
+
+    @property
+    def tuning_place(self) -> str:
+        """``tuning_uri`` for people to read: a password in it is hidden."""
+        return _without_password(str(self.tuning_uri))
+
+    @property
+    def tuning(self) -> Path:
+        """Where unfinished trials are kept."""
+        return self.state / "tuning"
 
     @property
     def data(self) -> Path:
@@ -94,6 +107,10 @@ class Settings(BaseSettings):
     def drift_history(self) -> Path:
         """Folder of drift checks, one sub-folder a window."""
         return self.state / "drift"
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 
 def load_settings() -> Settings:

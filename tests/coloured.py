@@ -40,6 +40,7 @@ def lay_out(s: Settings) -> None:
     place = s.root / "params.yaml"
     content = yaml.safe_load(place.read_text())
     content["candidates"] = {"small_cnn": content["candidates"]["small_cnn"]}
+    content["tuning"] = {}
     place.write_text(yaml.safe_dump(content))
     rows = []
     for cell in CELL_TYPES:

@@ -29,7 +29,7 @@ def make_tiny_project(settings: Settings, **candidate: str | int | float) -> Par
     content = yaml.safe_load((settings.root / "params.yaml").read_text(encoding="utf-8"))
     content["inputs"] = {"px32": {"size": SIZE}}
     tiny = {**content["candidates"]["small_cnn"], "input": "px32", "batch_size": 16, "epochs": 3, **candidate}
-    content["candidates"] = {"tiny": tiny}
+    content["candidates"], content["tuning"] = {"tiny": tiny}, {}
     (settings.root / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
 
     per_class = sum(PARTS.values())
