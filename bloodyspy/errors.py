@@ -18,7 +18,8 @@ Each error builds its own sentence from its facts and says what to do next::
     │   ├── Pruned               a trial was ended early: others did better by then; no run of it is a failure
     │   ├── ArtefactInvalid      a model directory is incomplete, altered, or of another format version
     │   ├── PreprocessMismatch   this machine prepares the golden picture differently from training
-    │   └── ExportMismatch       the exported graph disagrees with the network it came from
+    │   ├── ExportMismatch       the exported graph disagrees with the network it came from
+    │   └── GraphRefused         an engine does not take an inference graph
     ├── RegistryError            no such version, no champion, a run that the tracking store does not know
     ├── PromotionError           champion and challenger cannot be compared
     ├── VersioningError          a DVC command failed
@@ -128,6 +129,15 @@ class PreprocessMismatch(ModelError):
 
 class ExportMismatch(ModelError):
     """The exported graph disagrees with the network it came from."""
+
+
+class GraphRefused(ModelError):
+    """An engine does not take an inference graph."""
+
+    def __init__(self, path: Path, runtime: str, reason: str) -> None:
+        said = " ".join(reason.split())
+        super().__init__(f"{runtime} does not take {path}: {said}. Install the project's lock and try again.")
+        self.path, self.runtime, self.reason = path, runtime, said
 
 
 class RegistryError(BloodySpyError):
