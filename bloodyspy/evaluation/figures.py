@@ -34,15 +34,16 @@ def confusion_matrix(metrics: Metrics, title: str) -> Figure:
 def confusion_by_subtype(metrics: Metrics, title: str) -> Figure:
     """Counts and the share of each row; a row is a sub-type, its share of right answers stands at the right.
 
-    A wrongly filed sub-type stands twice, once under each cell type.
+    A wrongly filed sub-type stands twice, once under each cell type. Without any sub-type the figure says so.
     """
+    if not metrics.subtypes:
+        return _nothing(f"{title}: by sub-type", "no file name tells a sub-type")
     count = Counter(subtype.name for subtype in metrics.subtypes)
     names = [
         f"{s.name} as {s.cell_type}  ({s.n:,})" if count[s.name] > 1 else f"{s.name}  ({s.n:,})"
         for s in metrics.subtypes
     ]
-    counts = np.array([s.predicted for s in metrics.subtypes]).reshape(-1, len(CELL_TYPES))
-    figure, axes = _confusion(counts, names)
+    figure, axes = _confusion(np.array([s.predicted for s in metrics.subtypes]), names)
     right = axes.twinx()
     right.set_ylim(axes.get_ylim())
     right.set_yticks(range(len(names)), [str(s.sensitivity) for s in metrics.subtypes], fontsize=8, color=PURPLE)
@@ -51,15 +52,23 @@ def confusion_by_subtype(metrics: Metrics, title: str) -> Figure:
     for row in range(1, len(names)):
         if metrics.subtypes[row].cell_type is not metrics.subtypes[row - 1].cell_type:
             axes.axhline(row - 0.5, color=MUTED, linewidth=0.9)
-    words = "answered with their cell type, by sub-type" if names else "no file name tells a sub-type"
-    figure.suptitle(f"{title}: {words}", color=INK, fontsize=11)
+    figure.suptitle(f"{title}: answered with their cell type, by sub-type", color=INK, fontsize=11)
+    return figure
+
+
+def _nothing(title: str, words: str) -> Figure:
+    figure = Figure(figsize=(7.6, 1.6), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.axis("off")
+    axes.text(0.5, 0.5, words, ha="center", va="center", color=MUTED)
+    figure.suptitle(title, color=INK, fontsize=11)
     return figure
 
 
 def _confusion(counts: NDArray[np.int64], names: Sequence[str]) -> tuple[Figure, Axes]:
     rows = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
-    figure = Figure(figsize=(7.6, 1.7 + 0.65 * max(len(names), 2)), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(7.6, 1.7 + 0.65 * len(names)), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap=_STAIN, vmin=0, vmax=1, aspect="auto")
     for y, x in np.ndindex(counts.shape):
@@ -104,7 +113,9 @@ def sensitivity(metrics: Metrics, title: str, floor: float) -> Figure:
                 color=colour,
                 fontsize=8,
             )
-    if metrics.specificity:  # there is none of a single type
+    if len(cells) == 1:  # there is no image of another type
+        right.axis("off")
+    else:
         _intervals(right, [metrics.specificity[cell] for cell in cells], TEAL, "specificity, 95 % interval (Wilson)")
     left.set_yticks(range(len(cells)), [f"{cell}  ({metrics.support[cell]:,})" for cell in cells])
     left.set_ylim(-0.6, len(cells) - 0.4)
@@ -168,22 +179,16 @@ def risk_coverage(metrics: Metrics, title: str) -> Figure:
     axes = figure.add_subplot()
     axes.plot([p.coverage for p in found.points], [p.risk for p in found.points], color=PURPLE, linewidth=1.8)
     for point, colour in zip(found.coverage_at_risk, (TEAL, RED), strict=False):
+        words = f"at most {point.risk:.1%} wrong: {point.coverage:.1%} answered"
         axes.plot([0, point.coverage], [point.risk] * 2, color=colour, linewidth=1, linestyle="--")
-        axes.plot(point.coverage, point.risk, "o", color=colour, ms=5, clip_on=False)
-        axes.annotate(
-            f"{point.risk:.1%} wrong when {point.coverage:.1%} are answered",
-            (0, point.risk),
-            textcoords="offset points",
-            xytext=(4, 3),
-            color=colour,
-            fontsize=8,
-        )
+        axes.plot(point.coverage, point.risk, "o", color=colour, ms=5, clip_on=False, label=words)
     axes.set_xlim(0, 1.005)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("coverage: answers kept, the surest first", color=MUTED)
     axes.set_ylabel("risk: wrong ones among them", color=MUTED)
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
     plain(axes, "y")
     figure.suptitle(f"{title}: area under the curve {found.aurc:.4f}", color=INK, fontsize=11)
     return figure
