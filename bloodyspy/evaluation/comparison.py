@@ -2,9 +2,8 @@
 
 import csv
 from collections.abc import Callable
-from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from bloodyspy.cells import CellType
 from bloodyspy.errors import DataMissing
@@ -94,13 +93,13 @@ class Comparison(BaseModel):
     """What they are ranked by, on the validation part."""
     synthetic: bool
     """Whether the numbers come from drawn cells."""
-    rows: tuple[Row, ...] = Field(min_length=1)
+    candidates: dict[str, Row] = Field(min_length=1)
+    """By name, best first: a table of names, because ``dvc metrics diff`` looks into no list."""
 
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        if len({row.candidate for row in self.rows}) != len(self.rows):
-            raise ValueError("a candidate is listed twice")
-        return self
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The candidates, best first."""
+        return tuple(self.candidates.values())
 
     @property
     def best(self) -> str:
@@ -176,7 +175,7 @@ def compare(s: Settings, p: Params) -> Comparison:
     comparison = Comparison(
         metric=metric,
         synthetic=any(artefact.spec.synthetic for artefact, _ in opened),
-        rows=tuple(sorted(rows, key=rank)),
+        candidates={row.candidate: row for row in sorted(rows, key=rank)},
     )
     s.comparison.parent.mkdir(parents=True, exist_ok=True)
     for file in (s.comparison, s.comparison.with_suffix(".csv")):

@@ -80,5 +80,5 @@ def test_what_is_missing_or_altered_is_told(settings: Settings, params: Params) 
 
 
 def test_a_comparison_of_nothing_is_none() -> None:
-    with pytest.raises(ValueError, match="rows"):
-        Comparison(metric="accuracy", synthetic=False, rows=())
+    with pytest.raises(ValueError, match="candidates"):
+        Comparison(metric="accuracy", synthetic=False, candidates={})
