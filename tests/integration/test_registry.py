@@ -1,5 +1,6 @@
 """Versions, aliases and artefacts in a real MLflow on SQLite."""
 
+import json
 import logging
 import os
 import shutil
@@ -110,6 +111,17 @@ def test_evaluation_lands_on_the_run_of_the_fit(s: Settings, params: Params) -> 
     assert model.status == LoggedModelStatus.READY
     assert model.params["network"] == "colours"
     assert {metric.key for metric in model.metrics} >= {"test_accuracy", "validation_ece"}
+
+
+def test_the_runs_stand_side_by_side_in_the_ui(s: Settings, params: Params) -> None:
+    made = logged(s, params)
+    client = registry.connect(s)
+    run = client.get_run(made.spec.run_id)
+    tags = client.get_experiment(run.info.experiment_id).tags
+    view = json.loads(tags["mlflow.sharedViewState.side-by-side"])
+    logged_here = {f"metrics.`{name}`" for name in run.data.metrics} | {f"params.`{name}`" for name in run.data.params}
+    assert view["orderByKey"] in logged_here
+    assert set(view["selectedColumns"]) - {"params.`input`"} <= logged_here
 
 
 def test_logging_twice_does_nothing_more(s: Settings, params: Params) -> None:
