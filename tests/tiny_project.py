@@ -24,6 +24,22 @@ def pictures(per_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.i
     return np.clip(COLOURS[labels][:, None, None] + noise, 0, 255).astype(np.uint8), labels
 
 
+def declare_study(settings: Settings, trials: int, **changes: object) -> Params:
+    """Put a study ``tuned`` of the candidate ``tiny`` into the project's params.yaml."""
+    path = settings.root / "params.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    study = {
+        "candidate": "tiny",
+        "trials": trials,
+        "seed": 1,
+        "pruner": {"kind": "median", "startup_trials": 3, "warm_up_epochs": 1},
+        "space": {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}, "batch_size": {"choices": [8, 16]}},
+    }
+    content["tuning"] = {"tuned": {**study, **changes}}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return load_params(path)
+
+
 def make_tiny_project(settings: Settings, **candidate: str | int | float) -> Params:
     """Everything that ``train`` reads, in the settings' project: one candidate ``tiny``, its pictures prepared."""
     content = yaml.safe_load((settings.root / "params.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,251 @@
+"""A search by workers that come and go: real Optuna on SQLite, real MLflow on SQLite, real processes, real kills."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from tiny_project import declare_study, make_tiny_project
+from trained import train
+
+from bloodyspy.adapters.tracking import recording_study
+from bloodyspy.errors import TrainingFailed
+from bloodyspy.model.checkpoint import Epoch
+from bloodyspy.model.tuning import tune
+from bloodyspy.params import load_params
+from bloodyspy.settings import Settings
+
+WORKER = Path(__file__).parents[1] / "trained.py"
+
+
+class Notes:
+    """A recorder that only remembers how the runs below it ended."""
+
+    run_id = "r1"
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, float] = {}
+        self.children: list[tuple[str, dict[str, str], str]] = []
+
+    def begin(self, identity: str) -> int:
+        return 0
+
+    def epoch(self, number: int, metrics: Mapping[str, float]) -> None: ...
+
+    def numbers(self, metrics: Mapping[str, float]) -> None:
+        self.metrics |= metrics
+
+    @contextlib.contextmanager
+    def child(self, name: str, facts: Mapping[str, str]) -> Iterator["Notes"]:
+        try:
+            yield Notes()
+        except BaseException as exc:
+            self.children.append((name, dict(facts), type(exc).__name__))
+            raise
+        self.children.append((name, dict(facts), "finished"))
+
+
+def runs(settings: Settings) -> tuple[Run, dict[str, Run]]:
+    """The run of the study, and those below it by name."""
+    client = MlflowClient(settings.mlflow_uri)
+    (experiment,) = client.search_experiments(filter_string=f"name = '{settings.experiment}'")
+    found = client.search_runs([experiment.experiment_id])
+    (parent,) = (run for run in found if "mlflow.parentRunId" not in run.data.tags)
+    below = {run.info.run_name: run for run in found if run.info.run_id != parent.info.run_id}
+    assert {run.data.tags["mlflow.parentRunId"] for run in below.values()} == {parent.info.run_id}
+    assert len(below) == len(found) - 1
+    return parent, below
+
+
+def epochs_of(settings: Settings, run: Run) -> list[int]:
+    history = MlflowClient(settings.mlflow_uri).get_metric_history(run.info.run_id, "val_loss")
+    return [point.step for point in history]
+
+
+def until(condition: Callable[[], bool], processes: list["subprocess.Popen[bytes]"], log: Path) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert all(process.poll() is None for process in processes), log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.01)
+
+
+def test_a_search_finds_the_best_of_the_space(settings: Settings) -> None:
+    make_tiny_project(settings, epochs=4)
+    notes = Notes()
+    found = tune("tuned", settings, declare_study(settings, 12), notes, train)
+    assert found.completed + found.pruned == 12
+    assert found.pruned > 0
+    assert found.failed == 0
+    assert 0.003 < found.candidate.learning_rate < 0.03  # 0.01 is best by the formula
+    assert found.candidate.learning_rate == float(found.best[0].fields["learning_rate"])
+    assert found.best[0].val_loss == min(trial.val_loss for trial in found.best) == notes.metrics["best_val_loss"]
+    assert notes.metrics["trials_pruned"] == [end for *_, end in notes.children].count("Pruned") == found.pruned
+    best_run = next(facts for _, facts, _ in notes.children if facts["trial"] == str(found.best[0].number))
+    assert best_run == {**found.candidate.facts(), "trial": str(found.best[0].number)}
+    assert not list(settings.tuning.glob("*/trial-*"))  # nothing is left of trials that are over
+
+    more = declare_study(settings, 14)
+    again = tune("tuned", settings, more, notes, train)
+    assert (again.completed + again.pruned, len(notes.children)) == (14, 14)
+    tune("tuned", settings, more, notes, train)
+    assert len(notes.children) == 14  # it is over
+
+    for changes in (
+        {"space": {"learning_rate": {"low": 1e-3, "high": 1e-1}}},
+        {"pruner": {"kind": "successive_halving", "warm_up_epochs": 1, "reduction": 2}},
+    ):
+        other = Notes()
+        found = tune("tuned", settings, declare_study(settings, 3, **changes), other, train)
+        assert len(other.children) == (3 if "space" in changes else 0)  # another space is another study
+
+
+def test_a_trial_goes_on_after_what_a_person_can_mend(settings: Settings) -> None:
+    make_tiny_project(settings, epochs=4)
+    params = declare_study(settings, 1)
+    begun: list[int] = []
+
+    def interrupted(*arguments: object) -> tuple[Epoch, ...]:
+        *others, watch = arguments
+
+        def stop(row: Epoch) -> None:
+            watch(row)  # type: ignore[operator]
+            begun.append(row.epoch)
+            if row.epoch in (1, 3):
+                raise KeyboardInterrupt
+
+        return train(*others, stop)  # type: ignore[arg-type]
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            tune("tuned", settings, params, Notes(), interrupted)
+    found = tune("tuned", settings, params, Notes(), interrupted)
+    assert begun == [1, 2, 3, 4]
+    assert (found.completed, found.failed, found.best[0].number, found.best[0].epochs) == (1, 0, 1, 4)
+
+
+def test_a_search_in_which_every_trial_fails_says_what_to_do(settings: Settings) -> None:
+    def failing(*_: object) -> tuple[Epoch, ...]:
+        raise TrainingFailed("The loss is no number any more.")
+
+    make_tiny_project(settings)
+    notes = Notes()
+    with pytest.raises(TrainingFailed, match=r"None of the 3 trials.*tuning\.tuned\.space"):
+        tune("tuned", settings, declare_study(settings, 3), notes, failing)
+    assert [end for *_, end in notes.children] == ["TrainingFailed"] * 3
+    assert notes.metrics["trials_failed"] == 3
+
+
+def test_two_workers_share_a_study_and_one_takes_over_when_the_other_is_killed(settings: Settings) -> None:
+    make_tiny_project(settings, epochs=5)
+    params = declare_study(settings, 5, pruner={"kind": "none"})
+    with recording_study("tuned", settings, params) as recorder:
+        recorder.begin("warm")  # MLflow's tables are there before the two start
+    MlflowClient(settings.mlflow_uri).delete_run(recorder.run_id)
+    log = settings.root / "log"
+    with log.open("wb") as stream:
+        workers = [
+            subprocess.Popen(
+                [sys.executable, WORKER],
+                cwd=settings.root,
+                env={**os.environ, "BLOODYSPY_TEST_SECONDS": "0.4", "PYTHONPATH": str(WORKER.parent)},
+                stderr=stream,
+            )
+            for _ in range(2)
+        ]
+        until(lambda: len(list(settings.tuning.glob("*/trial-*/state.npz"))) == 2, workers, log)
+        killed, survivor = workers
+        killed.kill()
+        killed.wait()
+        assert survivor.wait(240) == 0, log.read_text()
+    assert log.read_text().count("its worker ended before it did; it goes on") == 1, log.read_text()
+    parent, below = runs(settings)
+    assert (parent.info.status, parent.data.metrics["trials"], parent.data.metrics["trials_failed"]) == (
+        "FINISHED",
+        5,
+        0,
+    )
+    assert parent.data.tags["space.learning_rate"] == "0.0001 to 0.1, logarithmic"
+    assert sorted(below) == [f"tuned trial {number}" for number in range(1, 6)]
+    for run in below.values():
+        assert run.info.status == "FINISHED"
+        assert epochs_of(settings, run) == [1, 2, 3, 4, 5]  # none lost, none told twice
+    rates = {run.data.params["learning_rate"] for run in below.values()}
+    assert len(rates) == 5
+
+
+def start(settings: Settings, log: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bloodyspy.cli", "tune", "tuned", *arguments],
+            cwd=settings.root,
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+            start_new_session=True,
+        )
+
+
+def test_after_kill_9_of_everything_the_same_command_goes_on_and_writes_the_winner(settings: Settings) -> None:
+    make_tiny_project(settings, epochs=40)
+    params = declare_study(settings, 2, pruner={"kind": "none"})
+    log = settings.root / "log"
+    process = start(settings, log, "--workers", "2")
+    until(lambda: len(list(settings.tuning.glob("*/trial-*/state.npz"))) == 2, [process], log)
+    process.kill()  # the two workers are on its leash
+    process.wait()
+    deadline = time.monotonic() + 60
+    while _working(settings):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    _, below = runs(settings)
+    before = {name: len(epochs_of(settings, run)) for name, run in below.items()}
+    assert all(1 <= epochs < 40 for epochs in before.values()), before
+
+    process = start(settings, log)
+    assert process.wait(400) == 0, log.read_text()
+    assert log.read_text().count("going on after epoch") == 2, log.read_text()
+    parent, below = runs(settings)
+    assert parent.info.status == "FINISHED"
+    assert set(below) == set(before) == {"tuned trial 1", "tuned trial 2"}
+    for run in below.values():
+        assert run.info.status == "FINISHED"
+        epochs = epochs_of(settings, run)
+        assert epochs == list(range(1, len(epochs) + 1))
+    best = below[f"tuned trial {parent.data.metrics['best_trial']:.0f}"]
+    candidates = load_params(settings.root / "params.yaml").candidates
+    assert candidates["tiny"] == params.candidates["tiny"]
+    assert candidates["tuned"].facts().items() <= best.data.params.items()
+    assert float(best.data.params["learning_rate"]) == candidates["tuned"].learning_rate
+
+
+def _working(settings: Settings) -> bool:
+    """Whether a process has the project's folder as its working directory and a command of ours."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            if (process / "cwd").readlink() == settings.root and b"bloodyspy.cli" in command:
+                return True
+    return False
+
+
+def test_an_interrupt_ends_all_workers_and_marks_their_runs(settings: Settings) -> None:
+    make_tiny_project(settings, epochs=400)
+    declare_study(settings, 2, pruner={"kind": "none"})
+    log = settings.root / "log"
+    process = start(settings, log, "--workers", "2")
+    until(lambda: len(list(settings.tuning.glob("*/trial-*/state.npz"))) == 2, [process], log)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) != 0
+    deadline = time.monotonic() + 60
+    while _working(settings):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    parent, below = runs(settings)
+    assert {run.info.status for run in (parent, *below.values())} == {"KILLED"}
