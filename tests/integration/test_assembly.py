@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pictures import write
+from sourced import faults
 
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.dataset.importing import import_images
@@ -115,6 +116,7 @@ def test_the_artefact_says_what_it_is(assembled: Artefact, trained: Settings) ->
     card = (assembled.path / "card.md").read_text()
     assert "drawn cells" in card
     assert f"{read_scores(assembled).test.n:,} images" in card
+    assert faults(assembled.path, (assembled.path / "card.html").read_text()) == []
 
 
 def test_scores_are_those_of_the_sealed_graph_on_the_original_bytes(

@@ -135,7 +135,7 @@ def data(facts: Facts, spec: ModelSpec) -> Section:
             Table((words("what"), words("which")), tuple((Cell(a), Cell(b)) for a, b in identity), "words"),
             *listed,
             Paragraph(split),
-            Table((words("part"), words("images"), words("used for")), parts),
+            Table((words("part"), words("images"), words("used for")), parts, "notes"),
             Table((words("cell type"), *map(words, PARTS)), classes),
         ),
     )

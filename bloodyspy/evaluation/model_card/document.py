@@ -76,7 +76,8 @@ class Table:
 
     headings: tuple[Text, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    kind: Literal["words", "numbers", "matrix"] = "numbers"
+    kind: Literal["words", "numbers", "notes", "matrix"] = "numbers"
+    """``notes`` are numbers with words in the last column."""
     across: Text = ()
     """What the columns of a matrix are."""
 

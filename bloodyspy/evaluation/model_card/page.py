@@ -101,9 +101,10 @@ def _table(table: Table) -> str:
         )
     head = "".join(_heading(text) for text in table.headings)
     rows = "".join(f"<tr>{_name(row[0])}{''.join(map(_cell, row[1:]))}</tr>\n" for row in table.rows)
+    kind = "numbers notes" if table.kind == "notes" else table.kind
     # tabindex: a table wider than the screen can be moved from the keyboard too
     return (
-        f'<div class="table" tabindex="0"><table class="{table.kind}"><thead>{across}<tr>{head}</tr></thead>\n'
+        f'<div class="table" tabindex="0"><table class="{kind}"><thead>{across}<tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}</tbody></table></div>"
     )
 

@@ -168,7 +168,7 @@ def _by_type(facts: Facts, found: Scores) -> list[Block]:
         low=facts.percent(f"{TEST}/sensitivity/{worst}/low"),
         high=facts.percent(f"{TEST}/sensitivity/{best}/high"),
     )
-    return [Table(tuple(map(words, headings)), tuple(rows)), Paragraph(scale, "note")]
+    return [Table(tuple(map(words, headings)), tuple(rows), "notes"), Paragraph(scale, "note")]
 
 
 def estimated(facts: Facts, source: str, drawn: Interval | None = None) -> Cell:
@@ -209,7 +209,7 @@ def _by_subtype(facts: Facts, found: Scores) -> list[Block]:
         "counted by sub-type; the sensitivity is the share answered with the type that the sub-type belongs to."
     )
     heading = Heading(words("By sub-type, sealed test part"))
-    return [heading, Paragraph(text), Table(headings, tuple(rows)), _matrix(words("actual"), counts)]
+    return [heading, Paragraph(text), Table(headings, tuple(rows), "notes"), _matrix(words("actual"), counts)]
 
 
 def _matrix(corner: Text, rows: list[tuple[Cell, ...]]) -> Table:

@@ -75,7 +75,8 @@ def external(facts: Facts, found: Scores) -> Section:
                 sensitivity = estimated(facts, f"{source}/metrics/sensitivity/{cell}")
                 n = facts.count(f"{source}/metrics/support/{cell}")
                 types.append((Cell(words(cell)), Cell((n,)), sensitivity, Cell(taken)))
-        by_type = Table(tuple(map(words, ("cell type", "images", "sensitivity", "most often taken for"))), tuple(types))
+        headings = ("cell type", "images", "sensitivity", "most often taken for")
+        by_type = Table(tuple(map(words, headings)), tuple(types), "notes")
         blocks += [Paragraph(text), Table((words("score"), words("all its pictures")), tuple(scores)), by_type]
     if not blocks:
         blocks.append(Paragraph(words("It was measured on no other laboratory's pictures. Expect less there.")))
@@ -140,7 +141,9 @@ def cost(facts: Facts) -> Section:
         "precision each class must be the same; at a reduced one balanced accuracy and calibration error must hold.",
         n=facts.count(f"{INFERENCE}#/images_compared"),
     )
-    return Section("Cost", (table, Heading(words("Graphs compared")), Paragraph(text), Table(headings, variants)))
+    return Section(
+        "Cost", (table, Heading(words("Graphs compared")), Paragraph(text), Table(headings, variants, "notes"))
+    )
 
 
 def _variant(facts: Facts, source: str) -> tuple[Cell, ...]:
