@@ -12,6 +12,7 @@
 ``metrics.json``       scores with intervals
 ``card.md``            the model card
 ``card.html``          the same for a browser
+``previous.json``      what the card tells of the version released before; only where there was one
 ``digests.json``       SHA-256 of each of the files above that is there
 =====================  ===========================================================================
 """
