@@ -181,6 +181,12 @@ def test_the_model_is_the_released_one_or_the_named_one(settings: Settings, tmp_
         open_model(settings, "large_cnn")
 
 
+def test_predicting_needs_no_tool_of_the_platform() -> None:
+    code = "import sys, bloodyspy.cli, bloodyspy.model.prediction; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert not {"tensorflow", "keras", "mlflow", "pandas", "scipy", "bentoml"} & set(done.stdout.split())
+
+
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([COMMAND, "predict", *arguments], capture_output=True, text=True, timeout=120)
 
