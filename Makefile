@@ -7,10 +7,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lifecycle test check bench lock clean
+.PHONY: help install lifecycle test check bench bench-inference lock clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 18
 
 install: $(READY) ## make the virtual environment from the lock
 
@@ -43,6 +43,9 @@ check: $(READY) ## lint, types, layers
 
 bench: $(READY) ## measure what the performance claims rest on
 	$(BIN)/python -m benchmarks
+
+bench-inference: $(READY) ## every way to run the best candidate's network, side by side on one core
+	$(BIN)/python -m benchmarks inference
 
 lock: ## compile both locks anew from pyproject.toml (needs uv)
 	$(BIN)/uv pip compile pyproject.toml --extra platform --extra dev $(LOCKING) -o requirements.lock

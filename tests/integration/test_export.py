@@ -25,7 +25,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_the_graph_takes_bytes_by_name_in_any_number(exported: tuple[Path, Path]) -> None:
-    network, graph = exported
+    _, graph = exported
     session = onnxruntime.InferenceSession(graph)
     (pictures_in,), (probabilities_out,) = session.get_inputs(), session.get_outputs()
     assert (pictures_in.name, pictures_in.type, pictures_in.shape[1:]) == ("pictures", "tensor(uint8)", [SIZE, SIZE, 3])

@@ -35,7 +35,7 @@ def chosen(network: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 
 def test_every_runtime_and_precision_is_measured(chosen: tuple[Path, InferenceReport]) -> None:
-    folder, report = chosen
+    _, report = chosen
     kinds = [(variant.runtime, variant.precision) for variant in report.variants]
     assert kinds[:2] == [(Runtime.ONNXRUNTIME, Precision.FLOAT32), (Runtime.OPENVINO, Precision.FLOAT32)]
     missing = set() if computes_bfloat16() else {Precision.BFLOAT16}
