@@ -6,6 +6,7 @@ of the virtual environment (``mlflow ui``, ``prefect server start``), which neve
 """
 
 import os
+import sys
 
 SWITCHES = {
     "DO_NOT_TRACK": "true",  # MLflow wants the word, not 1
@@ -17,7 +18,12 @@ SWITCHES = {
     "GX_ANALYTICS_ENABLED": "false",
 }
 
+REPORTERS = ("openvino_telemetry",)
+"""Packages that do nothing but report, at import, and have no switch. Their tools go without where they are absent."""
+
 
 def switch_off() -> None:
-    """Set every switch in this process's environment, whatever stood there before."""
+    """Set every switch in this process's environment, whatever stood there before, and make the reporters absent."""
     os.environ.update(SWITCHES)
+    for name in REPORTERS:
+        sys.modules[name] = None  # type: ignore[assignment]  # Python's own way to make an import fail

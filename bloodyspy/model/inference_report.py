@@ -1,5 +1,6 @@
 """``inference.json``: what the parity gate measured of each runtime and precision, and which of them serves."""
 
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -68,3 +69,10 @@ class InferenceReport(BaseModel):
     def choice(self) -> Variant:
         """The variant that serves."""
         return self.variants[self.served]
+
+
+def fastest(variants: Sequence[Variant]) -> int:
+    """Index of the accepted variant fastest in batches among those no slower than float32 on a single picture."""
+    accepted = [index for index, variant in enumerate(variants) if variant.accepted]
+    limit = min(variants[i].milliseconds_1 for i in accepted if variants[i].precision is Precision.FLOAT32)
+    return min((i for i in accepted if variants[i].milliseconds_1 <= limit), key=lambda i: variants[i].milliseconds_32)

@@ -50,6 +50,14 @@ def nothing(): return 1
 assert nothing() == 1
 """,
     "onnxruntime": "import onnxruntime; onnxruntime.get_available_providers()",
+    "openvino": """
+import numpy, openvino, time
+from openvino import opset8
+picture = opset8.parameter([1], dtype=openvino.Type.f32)
+model = openvino.Model([opset8.relu(picture)], [picture])
+assert openvino.Core().compile_model(model, "CPU")([numpy.float32([-1])])[0] == 0
+time.sleep(2)  # it would report from a thread of its own
+""",
 }
 
 
