@@ -94,11 +94,49 @@ def prepare(input_name: Annotated[str, typer.Argument(metavar="INPUT", help="a n
 def train(candidate: Annotated[str, typer.Argument(help="a name under `candidates`")]) -> None:
     """Fit one candidate as one MLflow run; goes on where a killed fit stopped (DVC stage)."""
     from bloodyspy.adapters.tracking import recording
-    from bloodyspy.model.training import fit
+    from bloodyspy.model.fits import fit
 
     settings, params = _context()
     with recording(candidate, settings, params) as recorder:
         fit(candidate, settings, params, recorder)
+
+
+@app.command()
+def tune(
+    study: Annotated[str, typer.Argument(help="a name under `tuning`")],
+    workers: Annotated[int, typer.Option(min=1, max=64, help="processes at once; more may be started elsewhere")] = 1,
+) -> None:
+    """Search for a better candidate; the winner is put into params.yaml. Goes on where a killed search stopped."""
+    import signal
+
+    from bloodyspy.model.workers import run_workers
+    from bloodyspy.params_edit import put_candidate
+
+    settings, params = _context()
+    params.study(study)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped worker says so, and its trial is put back
+    if workers > 1 and any(run_workers(workers, ["tune", study], settings.root)):
+        errors.print("Not every worker came to its end; this process goes on with what they left.")
+
+    from bloodyspy.adapters.tracking import recording_study
+    from bloodyspy.model.fits import code_digest
+    from bloodyspy.model.training import train as train_one
+    from bloodyspy.model.tuning import tune as search
+
+    with recording_study(study, settings, params) as recorder:
+        found = search(study, settings, params, recorder, train_one, code_digest())
+    table = Table(title=f"{study}: {found.words}; best first by validation loss", title_justify="left")
+    for heading in ("trial", "validation loss", "trained epochs", *params.study(study).space):
+        table.add_column(heading, justify="right")
+    for trial in found.best[:10]:
+        table.add_row(str(trial.number), f"{trial.val_loss:.3g}", str(trial.epochs), *trial.fields.values())
+    console.print(table)
+    winner = found.best[0]
+    remark = f"trial {winner.number} of `bloodyspy tune {study}`: validation loss {winner.val_loss:.3g}"
+    if put_candidate(settings.root / "params.yaml", study, found.candidate, remark):
+        console.print(f"params.yaml has it as the candidate {study} now. Fit and measure it with `dvc repro`.")
+    else:
+        console.print(f"params.yaml has it as the candidate {study} already. `dvc repro` fits and measures it.")
 
 
 @app.command()

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bloodyspy.errors import ParamsError
-from bloodyspy.study import Name, Scalar, Study
+from bloodyspy.search_space import Name, Scalar, Study
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -42,8 +42,27 @@ class Split(_Strict):
         return self
 
 
-class Input(_Strict):
-    size: int = Field(ge=32, le=512, description="side of the square input, pixels")
+class InputSpec(_Strict):
+    """Geometry of a network's input.
+
+    The largest centred square of a picture is resized with Pillow's antialiasing bilinear filter; of the result, the
+    *field*, the input is the centre. The cell sits in the middle: the margin costs time and says little, but a picture
+    that is turned or moved for training takes it in.
+    """
+
+    size: int = Field(ge=32, le=512, description="side of the input, pixels")
+    resize: int | None = Field(default=None, ge=32, le=1024, description="side of the field, pixels; default: the size")
+
+    @model_validator(mode="after")
+    def _the_field_holds_the_input(self) -> Self:
+        if self.field < self.size or (self.field - self.size) % 2:
+            raise ValueError(f"`resize` must be `size` ({self.size}) or more by an even number of pixels")
+        return self
+
+    @property
+    def field(self) -> int:
+        """Side of the field, pixels."""
+        return self.resize or self.size
 
 
 class Candidate(_Strict):
@@ -51,46 +70,32 @@ class Candidate(_Strict):
     weights: str = Field(description="none, imagenet, or the path of a weights file")
     input: Name
     epochs: int = Field(ge=1)
+    patience: int = Field(ge=1, description="epochs without a lower loss on the validation part before the fit stops")
     batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
+    learning_rate: float = Field(gt=0, description="the highest: it rises to it and falls as a cosine to nothing")
+    warm_up: float = Field(ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(ge=0, description="share of the learning rate by which weights shrink in each step")
+    label_smoothing: float = Field(ge=0, lt=1)
+    weight_averaging: float = Field(ge=0, lt=1, description="decay of the moving average of the weights; 0: none")
+    augmentation: Literal["none", "positions", "full"]
+    training_share: float = Field(default=1.0, gt=0, le=1, description="of each class in the training part")
     seed: int = Field(ge=0)
+    seeds: int = Field(default=1, ge=1, le=100, description="fits, with seed, seed + 1, ...; the best one is kept")
 
     def facts(self) -> dict[str, str]:
-        """Every field in words; a field within a field has a dotted name."""
-        return {key: str(value) for key, value in _flat(self.model_dump()).items()}
+        """Every field in words."""
+        return {key: str(value) for key, value in self.model_dump().items()}
 
     def changed(self, fields: Mapping[str, Scalar]) -> "Candidate":
-        """This candidate with some fields changed; a field within a field has a dotted name.
+        """This candidate with some fields changed.
 
         Raises:
             ParamsError: a candidate has no such field, or it cannot have that value.
         """
-        known = _flat(self.model_dump())
-        if unknown := [key for key in fields if key not in known]:
-            raise ParamsError(f"{', '.join(unknown)}: a candidate has no such field. It has: {', '.join(known)}.")
         try:
-            return Candidate.model_validate(_nested({**known, **fields}))
+            return Candidate.model_validate({**self.model_dump(), **fields})
         except ValidationError as exc:
             raise ParamsError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())) from exc
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves
-
-
-def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, value in leaves.items():
-        *path, last = key.split(".")
-        branch = tree
-        for name in path:
-            branch = branch.setdefault(name, {})
-        branch[last] = value
-    return tree
 
 
 class Floors(_Strict):
@@ -111,6 +116,13 @@ class Monitoring(_Strict):
     false_alarm_rate: float = Field(gt=0, lt=0.5)
 
 
+class Evaluation(_Strict):
+    stress_per_class: int = Field(ge=1, description="sealed images of each class in the stress suite")
+    external: dict[Name, str] = Field(
+        default_factory=dict, description="other laboratories: name to folder, with a folder per class"
+    )
+
+
 class Schedules(_Strict):
     check_drift: str
     train: str
@@ -122,8 +134,9 @@ class Params(_Strict):
     synthetic: Synthetic
     validation: Validation
     split: Split
-    inputs: dict[Name, Input]
+    inputs: dict[Name, InputSpec]
     candidates: dict[Name, Candidate]
+    evaluation: Evaluation
     promotion: Promotion
     monitoring: Monitoring
     schedules: Schedules

@@ -1,4 +1,4 @@
-"""The ``prepare`` stage: every picture decoded once and kept at a network's input size."""
+"""The ``prepare`` stage: every picture decoded once and kept as the field of a network's input."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.errors import DataError, DataMissing, ParamsError
 from bloodyspy.images.decode import decode
-from bloodyspy.images.preprocess import InputSpec, to_array
+from bloodyspy.images.preprocess import to_field
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings
 
@@ -19,7 +19,7 @@ ARRAY_FILE = "images.npy"
 
 
 def prepare(s: Settings, p: Params, input_name: str) -> Path:
-    """Write ``images.npy``: uint8 of shape (n, size, size, 3), its row i the image of the manifest's row i.
+    """Write ``images.npy``: uint8 of shape (n, field, field, 3), its row i the image of the manifest's row i.
 
     Withheld images are there, too, so that the rows agree. The file appears when it is complete.
 
@@ -33,17 +33,17 @@ def prepare(s: Settings, p: Params, input_name: str) -> Path:
     """
     if input_name not in p.inputs:
         raise ParamsError(f"There is no input {input_name!r} in params.yaml. Known: {', '.join(p.inputs)}.")
-    spec = InputSpec(size=p.inputs[input_name].size)
+    spec = p.inputs[input_name]
     manifest = read_manifest(s.manifest)
     listed = list(zip(range(len(manifest)), manifest["path"], manifest["sha256"], strict=True))
     folder = s.prepared(input_name)
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f".{ARRAY_FILE}"
-    images = open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(listed), spec.size, spec.size, 3))
+    images = open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(listed), spec.field, spec.field, 3))
 
     def place(entry: tuple[int, str, str]) -> None:
         row, path, sha256 = entry
-        images[row] = to_array(decode(_payload(s.data / path, sha256)).pixels, spec)
+        images[row] = to_field(decode(_payload(s.data / path, sha256)).pixels, spec)
 
     in_threads(place, listed, f"Preparing {input_name}")
     images.flush()
@@ -52,7 +52,9 @@ def prepare(s: Settings, p: Params, input_name: str) -> Path:
 
 
 def load_prepared(folder: Path) -> NDArray[np.uint8]:
-    """The prepared images, mapped from the file and read-only: shape (n, size, size, 3).
+    """The prepared images, mapped from the file and read-only: shape (n, field, field, 3).
+
+    A network's inputs are their :func:`~bloodyspy.images.preprocess.centre`.
 
     Raises:
         DataMissing: ``prepare`` has not written them.

@@ -5,15 +5,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
 
-
-class InputSpec(BaseModel):
-    """Geometry of a network's input: the largest centred square, resized with Pillow's antialiasing bilinear filter."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: int = Field(ge=32, le=512, description="side of the square, pixels")
+from bloodyspy.params import InputSpec as InputSpec
 
 
 def to_array(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
@@ -26,11 +19,23 @@ def to_array(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     Returns:
         RGB of shape (size, size, 3), 0 to 255.
     """
+    return np.ascontiguousarray(centre(to_field(pixels, spec), spec))
+
+
+def centre(fields: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """The inputs inside of fields: (..., field, field, 3) in, a view of (..., size, size, 3) out."""
+    margin = (spec.field - spec.size) // 2
+    inner = slice(margin, margin + spec.size)
+    return fields[..., inner, inner, :]
+
+
+def to_field(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """The field of one decoded picture: the input with its margin, RGB of shape (field, field, 3)."""
     height, width = pixels.shape[:2]
     side = min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
     square = Image.fromarray(pixels).resize(
-        (spec.size, spec.size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
+        (spec.field, spec.field), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
     )
     return np.asarray(square)
 

@@ -4,7 +4,8 @@ A folder belongs to one fit, told apart by a key that digests everything that de
 
     identity        drawn once; the tracking store finds the fit's run by it
     state.npz       after the newest epoch: weights, optimiser, best weights, epochs so far
-    finished/       network.keras, history.csv, fit.json: the result, kept so that nothing is trained twice
+    finished/       the result, kept so that nothing is trained twice
+    seed-<n>/       the folder of one seed, in the same manner
     lock            held by the process that trains
 
 Every file appears whole or not at all: written beside its place, flushed to the disk, then renamed.
@@ -26,6 +27,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from bloodyspy.errors import TrainingFailed
+
+HISTORY = "history.csv"
 
 
 class Epoch(BaseModel):
@@ -49,6 +52,8 @@ class Epoch(BaseModel):
     """Training pictures, validation not counted."""
     seconds: float
     """Of the epoch with its validation."""
+    step_seconds: float
+    """Of them, in forward and backward passes and the optimiser."""
     memory_mb: float
     """Resident memory of the process at its peak so far."""
 
@@ -64,7 +69,7 @@ class State:
     """Every variable of the network, random states of its layers included."""
     optimizer: list[NDArray[np.generic]]
     best: list[NDArray[np.generic]]
-    """Variables of the network after the best epoch so far."""
+    """Weights that the best epoch so far was measured with: the averaged ones where they are averaged."""
     history: tuple[Epoch, ...]
 
 
@@ -101,6 +106,7 @@ class Checkpoint:
         """What the fit is known by in the tracking store: drawn at random the first time, the same ever after."""
         place = self.folder / "identity"
         if not place.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
             _write(place, uuid.uuid4().hex.encode())
         return place.read_text(encoding="ascii")
 
@@ -132,12 +138,12 @@ class Checkpoint:
             return State(group("weights"), group("optimizer"), group("best"), history)
 
     def finish(self, result: Path) -> None:
-        """Take the folder ``result`` as the fit's result."""
+        """Take the folder ``result`` as the result; what led to it is not needed any more."""
         result.replace(self.finished)
+        self._state.unlink(missing_ok=True)
 
     def place(self, destination: Path) -> None:
-        """Copy the result to where it is wanted, whole or not at all; what led to it is not needed any more."""
-        self._state.unlink(missing_ok=True)
+        """Copy the result to where it is wanted, whole or not at all."""
         destination.parent.mkdir(parents=True, exist_ok=True)
         copying = destination.with_name(f".{destination.name}.copying")
         shutil.rmtree(copying, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Networks by name: uint8 RGB (size, size, 3) in, eight probabilities out, every scaling of values inside the graph.
 
-Each is a backbone (pictures to feature maps) and the same head. ``small_cnn`` and ``efficientnet_lite0`` are built
-here, any other name is a network of ``keras.applications``.
+Each is a backbone (pictures to feature maps) and the same head: ``small_cnn``, ``efficientnet_lite0`` to ``2``, or a
+network of ``keras.applications``.
 """
 
 import difflib
@@ -15,6 +15,7 @@ from types import ModuleType
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import ParamsError, WeightsUnavailable
 from bloodyspy.images.preprocess import InputSpec
+from bloodyspy.model import efficientnet_lite
 from bloodyspy.model import weights as weight_files
 from bloodyspy.model.backend import keras
 from bloodyspy.params import Candidate
@@ -49,8 +50,8 @@ def build(candidate: Candidate, spec: InputSpec, weights_folder: Path | None = N
     match candidate.network:
         case "small_cnn":
             features = _small_cnn(candidate, spec, file)(layers.Rescaling(1 / 127.5, -1.0)(values))
-        case "efficientnet_lite0":
-            features = _efficientnet_lite0(candidate, spec, file)(layers.Rescaling(1 / 128, -127 / 128)(values))
+        case name if name in efficientnet_lite.VARIANTS:
+            features = _efficientnet_lite(candidate, spec, file)(layers.Rescaling(1 / 128, -127 / 128)(values))
         case name:
             application, module = _application(name)
             backbone = _from_application(application, candidate, spec, file, weights_folder)
@@ -75,89 +76,14 @@ def _small_cnn(candidate: Candidate, spec: InputSpec, file: Path | None) -> kera
     return _with_weights(keras.Model(pictures, x, name="small_cnn"), file)
 
 
-# Repeats, kernel, stride, expansion, filters of each stage (Tan & Le 2019, table 1). Lite0 scales none of them.
-_LITE0_STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
-
-
-def _efficientnet_lite0(candidate: Candidate, spec: InputSpec, file: Path | None) -> keras.Model:
-    """EfficientNet without squeeze-and-excite, with ReLU6, as published in tensorflow/tpu, ``efficientnet_lite``."""
-    pictures = keras.Input((spec.size, spec.size, 3))
-    x = _convolution(pictures, layers.Conv2D(32, 3, 2, "same", use_bias=False, name="stem_conv"))
-    block = 0
-    for repeats, kernel, stride, expansion, filters in _LITE0_STAGES:
-        for repeat in range(repeats):
-            x = _inverted_bottleneck(x, f"block{block}", kernel, stride if repeat == 0 else 1, expansion, filters)
-            block += 1
-    x = _convolution(x, layers.Conv2D(1280, 1, padding="same", use_bias=False, name="head_conv"))
-    backbone = keras.Model(pictures, x, name="efficientnet_lite0")
+def _efficientnet_lite(candidate: Candidate, spec: InputSpec, file: Path | None) -> keras.Model:
+    backbone = efficientnet_lite.build(candidate.network, spec.size, _BATCH_NORM_MOMENTUM)
     if candidate.weights == weight_files.IMAGENET:
-        file = weight_files.lite0_file()
+        file = weight_files.lite_file(candidate.network)
     if file is not None and file.suffix == ".pth":
-        _load_lite0(backbone, file)
+        efficientnet_lite.load_torch(backbone, file)
         return backbone
     return _with_weights(backbone, file)
-
-
-def _convolution(x: keras.KerasTensor, convolution: keras.Layer, *, activated: bool = True) -> keras.KerasTensor:
-    name = convolution.name.removesuffix("_conv")
-    x = layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM, epsilon=1e-3, name=f"{name}_bn")(convolution(x))
-    return layers.ReLU(6.0, name=f"{name}_relu")(x) if activated else x
-
-
-def _inverted_bottleneck(
-    x: keras.KerasTensor, name: str, kernel: int, stride: int, expansion: int, filters: int
-) -> keras.KerasTensor:
-    entered, width = x, x.shape[-1]
-    if expansion != 1:
-        x = _convolution(x, layers.Conv2D(width * expansion, 1, use_bias=False, name=f"{name}_expand_conv"))
-    x = _convolution(x, layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=f"{name}_depthwise_conv"))
-    x = _convolution(x, layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_project_conv"), activated=False)
-    return layers.Add(name=f"{name}_add")([entered, x]) if stride == 1 and width == filters else x
-
-
-def _load_lite0(backbone: keras.Model, file: Path) -> None:
-    """Move every tensor of the PyTorch file into its layer; what is left over may only be the ImageNet head.
-
-    PyTorch keeps kernels as (out, in, height, width), Keras as (height, width, in, out), depthwise ones as
-    (height, width, out, 1).
-    """
-    tensors = weight_files.read_torch(file)
-    try:
-        for layer in backbone.layers:
-            if isinstance(layer, layers.BatchNormalization):
-                prefix = _torch_name(layer.name)
-                parts = ("weight", "bias", "running_mean", "running_var")
-                layer.set_weights([tensors.pop(f"{prefix}.{part}") for part in parts])
-            elif isinstance(layer, layers.DepthwiseConv2D):
-                layer.set_weights([tensors.pop(f"{_torch_name(layer.name)}.weight").transpose(2, 3, 0, 1)])
-            elif isinstance(layer, layers.Conv2D):
-                layer.set_weights([tensors.pop(f"{_torch_name(layer.name)}.weight").transpose(2, 3, 1, 0)])
-    except (KeyError, ValueError) as exc:
-        raise WeightsUnavailable(
-            f"{file} holds the weights of another network than EfficientNet-Lite0: {exc}."
-        ) from exc
-    left = [name for name in tensors if not name.startswith("_fc.") and not name.endswith("num_batches_tracked")]
-    if left:
-        raise WeightsUnavailable(f"{file} holds more than EfficientNet-Lite0: {', '.join(left[:3])} and so on.")
-
-
-def _torch_name(layer: str) -> str:
-    """``block3_expand_bn`` is ``_blocks.3._bn0`` there. Norms are numbered in the order of a block's convolutions."""
-    place, *step, kind = layer.split("_")
-    if place == "stem":
-        return "_conv_stem" if kind == "conv" else "_bn0"
-    if place == "head":
-        return "_conv_head" if kind == "conv" else "_bn1"
-    number = ("expand", "depthwise", "project").index(step[0])
-    return f"_blocks.{place.removeprefix('block')}._" + (f"{step[0]}_conv" if kind == "conv" else f"bn{number}")
 
 
 def _application(name: str) -> tuple[Callable[..., keras.Model], ModuleType]:
@@ -171,12 +97,13 @@ def _application(name: str) -> tuple[Callable[..., keras.Model], ModuleType]:
         # ``keras.src.applications.resnet`` is public as ``keras.applications.resnet``
         module: ModuleType = getattr(keras.applications, found[name].__module__.rpartition(".")[2])
         return found[name], module
-    known = {known.lower(): known for known in ("small_cnn", "efficientnet_lite0", *found)}
+    known = {known.lower(): known for known in ("small_cnn", *efficientnet_lite.VARIANTS, *found)}
     close = [known[word] for word in difflib.get_close_matches(name.lower(), known, n=4, cutoff=0.5)]
     raise ParamsError(
         f"There is no network {name!r}. "
         + (f"Close: {', '.join(close)}. " if close else "")
-        + "Known: small_cnn, efficientnet_lite0 and the networks of keras.applications by class name, such as Xception."
+        + f"Known: small_cnn, {', '.join(efficientnet_lite.VARIANTS)} "
+        "and the networks of keras.applications by class name, such as Xception."
     )
 
 

@@ -18,8 +18,8 @@ from bloodyspy.settings import Settings
 class Pictures:
     """Prepared pictures of one part, left in the array that ``prepare`` wrote: it is mapped, not copied."""
 
-    images: NDArray[np.uint8]
-    """(n, size, size, 3): every picture of the manifest."""
+    fields: NDArray[np.uint8]
+    """(n, field, field, 3): every picture of the manifest."""
     rows: NDArray[np.intp]
     """Which of them."""
     labels: NDArray[np.int64]
@@ -34,36 +34,54 @@ class Pictures:
         return rng.permutation(len(self))[: whole or len(self)]
 
     def batches(self, size: int, order: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-        """Pictures and labels in the given order."""
+        """Fields and labels in the given order."""
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            yield self.images[self.rows[chosen]], self.labels[chosen]
+            yield self.fields[self.rows[chosen]], self.labels[chosen]
 
 
-def load_parts(s: Settings, input_name: str) -> tuple[Pictures, Pictures]:
+def load_parts(s: Settings, input_name: str, training_share: float = 1.0) -> tuple[Pictures, Pictures]:
     """The training and the validation part, prepared for one input.
+
+    Args:
+        s: says where the manifest and the arrays are.
+        input_name: a name under ``inputs``.
+        training_share: above 0 to 1: of each class in the training part, the images whose digests come first. A smaller
+            share lies within a larger one.
 
     Raises:
         DataMissing: no manifest or no prepared array.
         TrainingFailed: they are not of each other, the validation part is empty, or a class has no training picture.
     """
     manifest = read_manifest(s.manifest)
-    images = load_prepared(s.prepared(input_name))
-    if len(images) != len(manifest):
+    fields = load_prepared(s.prepared(input_name))
+    if len(fields) != len(manifest):
         raise TrainingFailed(
-            f"{s.prepared(input_name)} holds {len(images)} pictures and the manifest {len(manifest)}. "
+            f"{s.prepared(input_name)} holds {len(fields)} pictures and the manifest {len(manifest)}. "
             f"Run `dvc repro prepare@{input_name}` again."
         )
     labels = np.array([CELL_TYPES.index(CellType(name)) for name in manifest["cell_type"]], dtype=np.int64)
     training, validation = (
-        Pictures(images, rows, labels[rows])
+        Pictures(fields, rows, labels[rows])
         for rows in (np.flatnonzero(manifest["part"].to_numpy() == part) for part in (Part.TRAIN, Part.VALIDATION))
     )
+    if training_share < 1:
+        training = _share(training, manifest["sha256"].to_numpy(), training_share)
     absent = [str(cell) for cell in CELL_TYPES if not (training.labels == cell.position).any()]
     if absent or not len(validation):
         lacking = f"the training part has no {', '.join(absent)}" if absent else "the validation part is empty"
         raise TrainingFailed(f"Nothing can be trained: {lacking}. Import more, or change `split` in params.yaml.")
     return training, validation
+
+
+def _share(part: Pictures, digests: NDArray[np.object_], share: float) -> Pictures:
+    chosen = []
+    for label in np.unique(part.labels):
+        rows = part.rows[part.labels == label]
+        rows = rows[np.argsort(digests[rows])]
+        chosen.append(rows[: max(1, round(share * len(rows)))])
+    kept = np.sort(np.concatenate(chosen))
+    return Pictures(part.fields, kept, part.labels[np.searchsorted(part.rows, kept)])
 
 
 def class_weights(labels: NDArray[np.int64]) -> NDArray[np.float32]:

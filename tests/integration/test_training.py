@@ -1,11 +1,13 @@
 """A fit runs through, goes on after a kill where it was, and is never done twice."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,8 @@ from bloodyspy.dataset.manifest import read_manifest, write_manifest
 from bloodyspy.errors import DataMissing, TrainingFailed
 from bloodyspy.model.backend import keras
 from bloodyspy.model.checkpoint import Checkpoint
-from bloodyspy.model.training import Fit, fit, read_fit
+from bloodyspy.model.fits import Fit, fit, network_of, read_fit
+from bloodyspy.model.parts import load_parts
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings
 
@@ -33,6 +36,7 @@ class Notes:
     def __init__(self, run_id: str = "r1", recorded: int = 0, break_off_after: int | None = None) -> None:
         self.run_id, self._recorded, self._last = run_id, recorded, break_off_after
         self.identity, self.epochs = "", dict[int, dict[str, float]]()
+        self.told, self.children = dict[str, float](), list["Notes"]()
 
     def begin(self, identity: str) -> int:
         self.identity = identity
@@ -43,6 +47,14 @@ class Notes:
         self.epochs[number] = dict(metrics)
         if number == self._last:
             raise KeyboardInterrupt
+
+    def numbers(self, metrics: Mapping[str, float]) -> None:
+        self.told = dict(metrics)
+
+    @contextmanager
+    def child(self, name: str, facts: Mapping[str, str]) -> Iterator["Notes"]:
+        self.children.append(Notes(run_id=f"{self.run_id}/{name}/{facts['seed']}"))
+        yield self.children[-1]
 
 
 def history_of(settings: Settings) -> pd.DataFrame:
@@ -59,13 +71,14 @@ def test_a_fit_learns_is_described_and_is_not_done_twice(settings: Settings) -> 
     notes = Notes()
     done = fit("tiny", settings, params, notes)
     assert done == read_fit(settings.fit("tiny"))
-    assert done.model_dump(exclude={"seconds", "best_epoch"}) == {
+    assert done.kept.epochs == 12
+    assert done.model_dump(exclude={"seeds"}) == {
         "run_id": "r1",
         "candidate": "tiny",
         "network": "small_cnn",
-        "input_size": 32,
+        "input": {"size": 32, "resize": None},
         "parameters": 469_792,
-        "epochs": 12,
+        "seed": params.candidates["tiny"].seed,
         "git_commit": "unknown",
         "data_version": "a" * 32,
         "manifest_digest": done.manifest_digest,
@@ -73,7 +86,7 @@ def test_a_fit_learns_is_described_and_is_not_done_twice(settings: Settings) -> 
     }
     history = history_of(settings)
     assert history["epoch"].tolist() == list(notes.epochs) == list(range(1, 13))
-    assert history["val_loss"].idxmin() == done.best_epoch - 1
+    assert history["val_loss"].idxmin() == done.kept.best_epoch - 1
     assert (history[["images_per_second", "memory_mb", "seconds"]] > 0).all(axis=None)
     assert history["learning_rate"].iloc[-1] == pytest.approx(0, abs=1e-7)
     network = keras.models.load_model(settings.fit("tiny") / "network.keras", compile=False)
@@ -82,8 +95,7 @@ def test_a_fit_learns_is_described_and_is_not_done_twice(settings: Settings) -> 
 
     # DVC removes the outs before it runs a stage again: the result must come back without training.
     written = (settings.fit("tiny") / "network.keras").read_bytes()
-    for path in settings.fit("tiny").iterdir():
-        path.unlink()
+    shutil.rmtree(settings.fit("tiny"))
     again = Notes(recorded=10)
     assert fit("tiny", settings, params, again) == done
     assert (settings.fit("tiny") / "network.keras").read_bytes() == written
@@ -110,7 +122,7 @@ def test_pictures_prepared_otherwise_are_another_fit(settings: Settings) -> None
     assert list(second.epochs) == [1]
 
 
-def make_changed(params: Params, **changes: int) -> Params:
+def make_changed(params: Params, **changes: float) -> Params:
     tiny = params.candidates["tiny"].model_copy(update=changes)
     return params.model_copy(update={"candidates": {"tiny": tiny}})
 
@@ -135,14 +147,14 @@ def test_after_kill_9_the_same_command_goes_on_in_the_same_run(settings: Setting
     # A process group of its own: whatever it started dies with it, as on a machine that runs out of memory.
     process = subprocess.Popen(command, cwd=settings.root, start_new_session=True, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 240
-    while not list(settings.state.glob("checkpoints/*/state.npz")):
+    while not list(settings.state.glob("checkpoints/*/seed-*/state.npz")):
         assert process.poll() is None, process.communicate()[1].decode()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not settings.fit("tiny").exists()
-    state = Checkpoint(only_checkpoint(settings)).load()
+    state = Checkpoint(only_checkpoint(settings) / "seed-1").load()
     assert state is not None
     assert 1 <= len(state.history) < 40
 
@@ -161,6 +173,52 @@ def test_after_kill_9_the_same_command_goes_on_in_the_same_run(settings: Setting
     history = history_of(settings)
     np.testing.assert_allclose(history["val_loss"].iloc[: len(state.history)], [row.val_loss for row in state.history])
     assert history["val_accuracy"].iloc[-1] > 0.9
+
+
+def test_several_seeds_are_runs_below_one_and_the_best_is_kept(settings: Settings) -> None:
+    params = make_tiny_project(settings, epochs=2, seeds=3, seed=4)
+    done = fit("tiny", settings, params, notes := Notes())
+    assert [child.run_id for child in notes.children] == [f"r1/tiny seed {seed}/{seed}" for seed in (4, 5, 6)]
+    assert [one.run_id for one in done.seeds] == [child.run_id for child in notes.children]
+    assert done.kept.val_loss == min(one.val_loss for one in done.seeds)
+    losses = [min(epoch["val_loss"] for epoch in child.epochs.values()) for child in notes.children]
+    assert [one.val_loss for one in done.seeds] == losses
+    assert len(set(losses)) == 3
+    assert notes.told["seeds_mean_val_loss"] == pytest.approx(np.mean(losses))
+    assert notes.told["seeds_sd_val_loss"] == pytest.approx(np.std(losses, ddof=1))
+    assert notes.epochs == notes.children[done.seed - 4].epochs
+    kept = (settings.fit("tiny") / "network.keras").read_bytes()
+    assert [network_of(settings.fit("tiny"), seed).read_bytes() == kept for seed in (4, 5, 6)].count(True) == 1
+    # A seed is the same alone as among others.
+    alone = fit("tiny", settings, make_changed(params, seeds=1, seed=5), Notes())
+    assert alone.kept.val_loss == pytest.approx(losses[1], rel=0.05)
+
+
+def test_a_fit_stops_when_its_patience_ends(settings: Settings) -> None:
+    params = make_tiny_project(settings, epochs=30, patience=2, learning_rate=1e-9)
+    assert fit("tiny", settings, params, Notes()).kept.epochs < 30
+
+
+def test_averaged_weights_are_what_is_measured_and_kept(settings: Settings) -> None:
+    params = make_tiny_project(settings, epochs=6, learning_rate=0.01, weight_averaging=0.8)
+    done = fit("tiny", settings, params, Notes())
+    network = keras.models.load_model(settings.fit("tiny") / "network.keras", compile=False)
+    _, validation = load_parts(settings, "px32")
+    answers = network.predict(validation.fields[validation.rows], verbose=0)
+    own = answers[np.arange(len(validation)), validation.labels]
+    assert -np.log(own).mean() == pytest.approx(done.kept.val_loss, rel=1e-3)
+    plain = fit("tiny", settings, make_changed(params, weight_averaging=0.0), Notes())
+    assert plain.kept.val_loss != pytest.approx(done.kept.val_loss, rel=1e-3)
+
+
+def test_a_share_of_the_training_part_lies_within_a_larger_one(settings: Settings) -> None:
+    make_tiny_project(settings)
+    quarter, half, whole = (load_parts(settings, "px32", share)[0] for share in (0.25, 0.5, 1.0))
+    assert [len(part) for part in (quarter, half, whole)] == [16, 32, 64]
+    assert set(quarter.rows) < set(half.rows) < set(whole.rows)
+    for part in (quarter, half, whole):
+        assert np.bincount(part.labels).tolist() == [len(part) // 8] * 8
+    np.testing.assert_array_equal(half.labels, whole.labels[np.isin(whole.rows, half.rows)])
 
 
 def test_a_class_without_training_pictures_is_told(settings: Settings) -> None:

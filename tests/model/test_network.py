@@ -14,8 +14,9 @@ from tiny_project import pictures
 from bloodyspy.errors import ParamsError, WeightsUnavailable
 from bloodyspy.images.preprocess import InputSpec, to_array
 from bloodyspy.model import weights as weight_files
-from bloodyspy.model.backend import keras
+from bloodyspy.model.backend import keras, tensorflow
 from bloodyspy.model.network import build
+from bloodyspy.model.normalization import FusedBatchNormalization, fused
 from bloodyspy.params import Candidate
 
 # Keras 3.15 reads TensorFlow's variables through a call that NumPy 2.4 deprecates.
@@ -30,9 +31,14 @@ def candidate(network: str, weights: str = "none") -> Candidate:
         weights=weights,
         input="px",
         epochs=1,
+        patience=1,
         batch_size=16,
         learning_rate=1e-3,
+        warm_up=0.0,
         weight_decay=0.0,
+        label_smoothing=0.0,
+        weight_averaging=0.0,
+        augmentation="none",
         seed=1,
     )
 
@@ -71,15 +77,19 @@ def test_a_saved_network_answers_alike_and_augments_nothing(tmp_path: Path) -> N
     assert not [name for name in names if name.startswith("Random")]
 
 
-def test_imagenet_weights_of_lite0_see_what_is_in_a_photograph() -> None:
-    model = build(candidate("efficientnet_lite0", "imagenet"), InputSpec(size=224))
+@pytest.mark.parametrize(
+    ("variant", "flower"),  # a daisy; the largest takes the florets for a honeycomb
+    [("efficientnet_lite0", 985), ("efficientnet_lite1", 985), ("efficientnet_lite2", 599)],
+)
+def test_imagenet_weights_see_what_is_in_a_photograph(variant: str, flower: int) -> None:
+    model = build(candidate(variant, "imagenet"), InputSpec(size=224))
     photographs = np.stack(
         [to_array(load_sample_image(f"{name}.jpg"), InputSpec(size=224)) for name in ("china", "flower")]
     )
-    features = model.get_layer("efficientnet_lite0")((photographs.astype(np.float32) - 127) / 128).numpy()
-    head = weight_files.read_torch(weight_files.lite0_file())
+    features = model.get_layer(variant)((photographs.astype(np.float32) - 127) / 128).numpy()
+    head = weight_files.read_torch(weight_files.lite_file(variant))
     logits = features.mean(axis=(1, 2)) @ head["_fc.weight"].T + head["_fc.bias"]
-    assert logits.argmax(axis=1).tolist() == [698, 985]  # palace, daisy
+    assert logits.argmax(axis=1).tolist() == [698, flower]  # palace
     np.testing.assert_allclose(model.predict(photographs, verbose=0).sum(axis=1), 1, atol=1e-5)
 
 
@@ -96,6 +106,39 @@ def test_a_network_of_keras_gets_its_own_scaling_inside_the_graph(network: str, 
     expected = np.exp(features @ kernel + bias)
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(loaded.predict(noise(2, 32), verbose=0), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_every_normalisation_is_fused_and_every_weight_keeps_its_place() -> None:
+    keras.utils.set_random_seed(1)
+    plain = build(candidate("efficientnet_lite0", "imagenet"), InputSpec(size=32))
+    quick = fused(plain)
+    kinds = [type(layer).__name__ for layer in quick._flatten_layers()]
+    assert kinds.count("FusedBatchNormalization") == 49
+    assert "BatchNormalization" not in kinds
+    assert [w.path for w in plain.weights] == [w.path for w in quick.weights]
+
+
+def test_a_fused_normalisation_computes_what_the_plain_one_does() -> None:
+    maps = np.random.default_rng(0).normal(3, 2, (8, 6, 6, 5)).astype(np.float32)
+    pull = np.random.default_rng(1).normal(0, 1, maps.shape).astype(np.float32)
+    found = {}
+    for kind in (keras.layers.BatchNormalization, FusedBatchNormalization):
+        layer = kind(momentum=0.9, epsilon=1e-3)
+        layer.build(maps.shape)
+        layer.set_weights([np.linspace(0.5, 1.5, 5), np.linspace(-1, 1, 5), np.zeros(5), np.ones(5)])
+        with tensorflow.GradientTape() as tape:
+            entered = tensorflow.Variable(maps)
+            loss = tensorflow.reduce_sum(layer(entered, training=True) * pull)
+        gradients = tape.gradient(loss, [entered, layer.gamma.value, layer.beta.value])
+        found[kind] = [float(loss), *(np.asarray(one) for one in gradients), *layer.get_weights()[2:]]
+        found[kind].append(np.asarray(layer(maps, training=False)))
+    *plain, variance, answer = found[keras.layers.BatchNormalization]
+    *quick, unbiased, other = found[FusedBatchNormalization]
+    for mine, theirs in zip(plain, quick, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4)
+    n = maps[..., 0].size
+    np.testing.assert_allclose((unbiased - 0.9) * (n - 1) / n, variance - 0.9, rtol=1e-4)
+    np.testing.assert_allclose(answer, other, rtol=1e-2, atol=5e-3)
 
 
 def test_one_batch_is_learned_by_heart() -> None:
@@ -140,7 +183,7 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path, monkeypatch: pytes
     build(candidate("small_cnn"), InputSpec(size=32)).get_layer("small_cnn").save_weights(tmp_path / "small.weights.h5")
     with pytest.raises(WeightsUnavailable, match="mobilenetv2"):
         build(candidate("MobileNetV2", "small.weights.h5"), InputSpec(size=32), tmp_path)
-    tensors = weight_files.read_torch(weight_files.lite0_file())
+    tensors = weight_files.read_torch(weight_files.lite_file("efficientnet_lite0"))
     monkeypatch.setattr(weight_files, "read_torch", lambda _: {**tensors, "_blocks.16._conv.weight": np.zeros(1)})
     with pytest.raises(WeightsUnavailable, match=r"holds more.*_blocks\.16"):
         build(candidate("efficientnet_lite0", "imagenet"), InputSpec(size=64))

@@ -24,6 +24,7 @@ def epoch(number: int) -> Epoch:
         learning_rate=1e-3,
         images_per_second=10.0,
         seconds=1.0,
+        step_seconds=0.9,
         memory_mb=1.0,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bloodyspy.errors import WeightsUnavailable
-from bloodyspy.model.weights import lite0_file, locate, read_torch
+from bloodyspy.model.weights import lite_file, locate, read_torch
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 SYSTEM = {"protocol_version": PROTOCOL, "little_endian": True}
@@ -41,7 +41,7 @@ def written(folder: Path, content: bytes) -> Path:
 
 
 def test_every_tensor_of_the_wheel_is_read() -> None:
-    tensors = read_torch(lite0_file())
+    tensors = read_torch(lite_file("efficientnet_lite0"))
     trained = {name: array for name, array in tensors.items() if array.dtype == np.float32}
     assert trained["_conv_stem.weight"].shape == (32, 3, 3, 3)
     assert trained["_fc.weight"].shape == (1000, 1280)
