@@ -17,7 +17,7 @@ from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import ArtefactInvalid
-from bloodyspy.evaluation import cost, external, stress
+from bloodyspy.evaluation import cost, external, seeds, stress
 from bloodyspy.evaluation.calibration import Reliability, calibration
 from bloodyspy.evaluation.model_card.previous import read_previous
 from bloodyspy.evaluation.model_card.writing import write_card
@@ -87,7 +87,7 @@ def assemble(name: str, s: Settings, p: Params) -> Artefact:
     reference(classifier, s, parts["calibration"]).to_parquet(building / artifact.REFERENCE, index=False)
 
     predictions = {part: predict(classifier, s, p, parts[part]) for part in ("validation", "test")}
-    scores = _measure(classifier, report, predictions, parts, s, p)
+    scores = _measure(fit, classifier, report, predictions, parts, s, p)
     _write(building / artifact.METRICS, scores)
     write_card(building, read_previous(s, fit.run_id))
     artifact.seal(building)
@@ -110,21 +110,17 @@ class Training(BaseModel):
 
 
 def _choose(building: Path, fit: Fit, parts: Mapping[str, pd.DataFrame], s: Settings, p: Params) -> InferenceReport:
-    def pictures(images: pd.DataFrame) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        return inputs_of(fit.input, s, p, images), labels_of(images["cell_type"])
+    typical, _ = _labelled(fit, choose_pictures(parts["train"], _TYPICAL), s, p)
+    validation, calibration = (_labelled(fit, parts[part], s, p) for part in ("validation", "calibration"))
+    return precision.choose(building / artifact.NETWORK, building, typical, validation, calibration, s.threads)
 
-    typical, _ = pictures(choose_pictures(parts["train"], _TYPICAL))
-    return precision.choose(
-        building / artifact.NETWORK,
-        building,
-        typical,
-        pictures(parts["validation"]),
-        pictures(parts["calibration"]),
-        s.threads,
-    )
+
+def _labelled(fit: Fit, images: pd.DataFrame, s: Settings, p: Params) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    return inputs_of(fit.input, s, p, images), labels_of(images["cell_type"])
 
 
 def _measure(
+    fit: Fit,
     classifier: Classifier,
     report: InferenceReport,
     predictions: Mapping[str, pd.DataFrame],
@@ -148,6 +144,11 @@ def _measure(
             external.measure(classifier, name, s.root / folder, known) for name, folder in p.evaluation.external.items()
         ),
         cost=cost.measure(classifier, report, [(s.data / path).read_bytes() for path in timed]),
+        seeds=seeds.measure(
+            fit,
+            s.fit(fit.candidate),
+            {part: _labelled(fit, parts[part], s, p) for part in ("validation", "calibration", "test")},
+        ),
     )
 
 

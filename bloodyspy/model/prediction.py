@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import ArtefactInvalid, ImageTooLarge, ModelUnavailable, SourceError, UnreadableImage
 from bloodyspy.images.files import read
 from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.progress import Rate
 from bloodyspy.model.release import read_release
 from bloodyspy.observation import PROBABILITIES
 from bloodyspy.settings import Settings
@@ -155,19 +155,13 @@ def write(classifier: Classifier, files: Sequence[Path], table: Path) -> Summary
     return Summary(seen, unreadable, time.monotonic() - started)
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
-
-
 def _bar() -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _Rate(),
+        Rate(),
         TimeRemainingColumn(),
         console=console,
         refresh_per_second=4,

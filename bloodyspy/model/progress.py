@@ -1,9 +1,22 @@
-"""What a person sees while a network trains."""
+"""What a person sees while pictures go through a network."""
+
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from bloodyspy.model.checkpoint import Epoch
+if TYPE_CHECKING:  # who only classifies needs no training
+    from bloodyspy.model.checkpoint import Epoch
+
+
+class Rate(ProgressColumn):
+    """Pictures per second: rich's own column shows them only where the total is unknown."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of late, or of the whole when it is over."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
 
 
 class TrainingProgress:
@@ -15,7 +28,8 @@ class TrainingProgress:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TaskProgressColumn(show_speed=True),
+            TaskProgressColumn(),
+            Rate(),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
@@ -33,7 +47,7 @@ class TrainingProgress:
         """So many pictures more were trained on."""
         self._progress.advance(self._task, images)
 
-    def tell(self, row: Epoch) -> None:
+    def tell(self, row: "Epoch") -> None:
         """An epoch is over."""
         left = (self._epochs - row.epoch) * row.seconds
         self._console.print(
