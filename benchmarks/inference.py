@@ -84,10 +84,10 @@ def litert(model: keras.Model) -> Way:
 
 def show(network: str, size: int, alone: dict[str, float], batched: dict[str, float], served: str) -> None:
     columns = ("ms, 1", "ms, 32", "predict / it, 1", "tf.function / it, 1", "predict / it, 32")
-    title = f"{network}, {size} px, one core of: {machine()}. Milliseconds a picture, batch 1 and batch 32"
+    title = f"{network}, {size} px, milliseconds a picture in batches of 1 and of 32; {machine()}"
     table = Table("way", *columns, title=title, title_justify="left")
     for name in alone:
         ratios = (alone[PREDICT] / alone[name], alone[FUNCTION] / alone[name], batched[PREDICT] / batched[name])
         cells = (f"{alone[name]:.3f}", f"{batched[name]:.3f}", *(f"{ratio:.1f}" for ratio in ratios))
         table.add_row(name + (" (serves)" if name == served else ""), *cells)
-    Console().print(table)
+    Console(width=120).print(table)

@@ -87,5 +87,9 @@ def judge(precision: Precision, parity: Parity, baseline: Quality) -> tuple[bool
         return parity.classes_differ == 0 and parity.max_difference <= TOLERANCE, what
     lost = baseline.balanced_accuracy - parity.quality.balanced_accuracy
     risen = parity.quality.ece - baseline.ece
-    what = f"balanced accuracy {-100 * lost:+.2f} points, calibration error {100 * risen:+.2f} points"
+    what = f"balanced accuracy {_points(-lost)}, calibration error {_points(risen)}"
     return lost <= ALLOWED and risen <= ALLOWED, what
+
+
+def _points(difference: float) -> str:
+    return f"{round(100 * difference, 2) + 0.0:+.2f} points"  # + 0.0: there is no negative nothing

@@ -70,7 +70,8 @@ def machine() -> str:
     )
     words = {key.strip(): value.strip() for key, value in facts.items()}
     instructions = [name for name in _INSTRUCTIONS if name in words.get("flags", "").split()]
-    cores = f"{len(os.sched_getaffinity(0))} cores"
+    usable = len(os.sched_getaffinity(0))
+    cores = f"{usable} core{'s' if usable > 1 else ''}"
     return ", ".join([words.get("model name", platform.machine()), cores, *instructions])
 
 
