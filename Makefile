@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lifecycle test check bench bench-inference lock clean
+.PHONY: help install lifecycle test check bench bench-accuracy bench-training bench-inference lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 18
@@ -43,6 +43,12 @@ check: $(READY) ## lint, types, layers
 
 bench: $(READY) ## measure what the performance claims rest on
 	$(BIN)/python -m benchmarks
+
+bench-accuracy: $(READY) ## five seeds, a learning curve and no augmentation, on real images (hours; SEEDS=N)
+	$(BIN)/python -m benchmarks accuracy
+
+bench-training: $(READY) ## the recipe beside a plain fine-tune, on real images
+	$(BIN)/python -m benchmarks training
 
 bench-inference: $(READY) ## every way to run the best candidate's network, side by side on one core
 	$(BIN)/python -m benchmarks inference

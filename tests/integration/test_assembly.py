@@ -64,7 +64,7 @@ class Notebook:
 @pytest.fixture(scope="module")
 def p() -> Params:
     params = load_params(ROOT / "params.yaml")
-    candidate = params.candidates[NAME].model_copy(update={"epochs": 2, "patience": 2})
+    candidate = params.candidates[NAME].model_copy(update={"epochs": 2, "patience": 2, "seeds": 2})
     drawn = params.synthetic.model_copy(update={"per_class": 12})
     measured = params.evaluation.model_copy(update={"stress_per_class": 1, "external": {"elsewhere": "elsewhere"}})
     return params.model_copy(
@@ -107,6 +107,11 @@ def test_the_artefact_says_what_it_is(assembled: Artefact, trained: Settings) ->
     training = json.loads((assembled.path / TRAINING).read_text())
     assert Fit.model_validate(training["fit"]).run_id == RUN
     assert training["candidate"]["epochs"] == 2
+    seeds = read_scores(assembled).seeds
+    assert seeds is not None
+    assert [run.seed for run in seeds.runs] == [1, 2]
+    kept = seeds.runs[training["fit"]["seed"] - 1]
+    assert kept.test_accuracy == pytest.approx(read_scores(assembled).test.accuracy.value)
     data = Data.model_validate_json((assembled.path / DATA).read_bytes())
     manifest = pd.read_parquet(trained.manifest)
     assert (data.images, data.synthetic, data.manifest_digest) == (len(manifest), True, spec.manifest_digest)

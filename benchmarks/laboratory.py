@@ -1,0 +1,75 @@
+"""A project of its own for what is measured on real images: a clone of this commit under var/, the images imported.
+
+It runs the real stages (`dvc repro`) with its own params.yaml, and goes on where it was broken off.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from bloodyspy.settings import Settings
+
+IMAGES = Path(os.environ.get("BLOODYSPY_TEST_DATA", "../shared/data"))
+"""Folder of real images, as the tests know it: ``pbc/<class>/``, ``other-labs/<name>/<class>/``."""
+
+
+def laboratory(name: str, candidates: dict[str, dict[str, object]], external: tuple[str, ...] = ()) -> Settings:
+    """Clone, import and declare.
+
+    Args:
+        name: of the folder under var/benchmarks.
+        candidates: by name, what differs from the candidate of params.yaml that ``base`` names.
+        external: folders below ``other-labs`` that the evaluation measures as well.
+
+    Returns:
+        Settings of the clone.
+    """
+    here, root = Path.cwd(), Path.cwd() / "var" / "benchmarks" / name
+    images = (here / IMAGES).resolve()
+    if not (images / "pbc").is_dir():
+        sys.exit(
+            f"There are no real images at {images / 'pbc'}: set BLOODYSPY_TEST_DATA to the folder that holds pbc/."
+        )
+    if not (root / ".git").is_dir():
+        _run(here, "git", "clone", "--quiet", str(here), str(root))
+    _run(root, "git", "fetch", "--quiet")
+    _run(root, "git", "reset", "--quiet", "--hard", "origin/HEAD")
+    if changed := _run(here, "git", "status", "--porcelain").strip():
+        Console().print(f"Not measured: what is not committed here.\n{changed}", highlight=False)
+    params = root / "params.yaml"
+    content = yaml.safe_load(params.read_text(encoding="utf-8"))
+    known = content["candidates"]
+    content["candidates"] = {
+        one: {**known[str(changes["base"])], **{key: value for key, value in changes.items() if key != "base"}}
+        for one, changes in candidates.items()
+    }
+    content["tuning"] = {}
+    used = {str(candidate["input"]) for candidate in content["candidates"].values()}
+    content["inputs"] = {one: spec for one, spec in content["inputs"].items() if one in used}
+    content["evaluation"]["external"] = {one: str(images / "other-labs" / one) for one in external}
+    params.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    if not (root / "data" / "dataset.json").exists():
+        _run(root, "bloodyspy", "data", "import", str(images / "pbc"), "--replace", shown=True)
+    _run(root, "dvc", "add", "--quiet", "data")
+    return Settings(root=root)
+
+
+def repro(settings: Settings, *stages: str) -> None:
+    """``dvc repro`` of some stages, its output on the terminal."""
+    _run(settings.root, "dvc", "repro", *stages, shown=True)
+
+
+def commit(root: Path) -> str:
+    """The commit that is measured."""
+    return _run(root, "git", "rev-parse", "--short", "HEAD").strip()
+
+
+def _run(root: Path, *command: str, shown: bool = False) -> str:
+    done = subprocess.run(command, cwd=root, stdout=None if shown else subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"`{' '.join(command)}` in {root} failed: what is measured stands or falls with it.")
+    return done.stdout or ""
