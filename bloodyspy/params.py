@@ -144,13 +144,13 @@ class Params(_Strict):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
+        if not self.candidates:
+            raise ValueError("there is no candidate")
         for name, candidate in self.candidates.items():
             if candidate.input not in self.inputs:
                 raise ValueError(f"candidate {name} names the input {candidate.input!r}, which is not under `inputs`")
         for name, study in self.tuning.items():
             self._check_study(name, study)
-        if not self.candidates:
-            raise ValueError("there is no candidate")
         if self.monitoring.minimum_rows > self.monitoring.window:
             raise ValueError("monitoring.minimum_rows is larger than monitoring.window: no check could ever be made")
         return self
