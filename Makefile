@@ -50,8 +50,9 @@ bench-accuracy: $(READY) ## five seeds, a learning curve and no augmentation, on
 bench-training: $(READY) ## the recipe beside a plain fine-tune, on real images
 	$(BIN)/python -m benchmarks training
 
-bench-inference: $(READY) ## every way to run the best candidate's network, side by side on one core
+bench-inference: $(READY) ## every way to run the best network, side by side on one core; `predict` beside its limit
 	$(BIN)/python -m benchmarks inference
+	$(BIN)/python -m benchmarks prediction
 
 lock: ## compile both locks anew from pyproject.toml (needs uv)
 	$(BIN)/uv pip compile pyproject.toml --extra platform --extra dev $(LOCKING) -o requirements.lock

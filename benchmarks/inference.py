@@ -7,7 +7,6 @@ artefact; LiteRT on a conversion of its own. Pictures of the test part, prepared
 import os
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -15,26 +14,23 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.champion import champion
 from benchmarks.side_by_side import measure
-from bloodyspy.evaluation.comparison import read_comparison
 from bloodyspy.model.artifact import GRAPH_INT8, INFERENCE, NETWORK
 from bloodyspy.model.backend import keras, tensorflow
 from bloodyspy.model.inference import InferenceGraph
 from bloodyspy.model.inference_report import InferenceReport
 from bloodyspy.model.timing import machine
-from bloodyspy.settings import load_settings
 
 Way = Callable[[NDArray[np.uint8]], object]
 PREDICT, FUNCTION = "keras predict", "tf.function"
 SINGLE = 8
 
 
-def main(folder: Path | None = None) -> None:
-    """``folder`` of network.keras, graphs and inference.json; by default the best candidate's artefact."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # no engine has counted the cores yet
-    if folder is None:
-        settings = load_settings()
-        folder = settings.artefact(read_comparison(settings).best)
+def main() -> None:
+    """On one core, so before any engine has counted the cores: a process of its own."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    _, folder = champion()
     report = InferenceReport.model_validate_json((folder / INFERENCE).read_bytes())
     model = keras.models.load_model(folder / NETWORK, compile=False)
     _, height, width, channels = model.input_shape

@@ -14,23 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.champion import champion
 from benchmarks.side_by_side import measure, show
-from bloodyspy.evaluation.comparison import read_comparison
 from bloodyspy.images.decode import decode
 from bloodyspy.images.files import find
 from bloodyspy.images.preprocess import to_array
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.prediction import BATCH, write
-from bloodyspy.settings import load_settings
 
 PICTURES = 2048
 ROUNDS = 5
 
 
 def main() -> None:
-    settings = load_settings()
-    # another model than the best one here: a folder after BLOODYSPY_BENCH_MODEL
-    model = Path(os.environ.get("BLOODYSPY_BENCH_MODEL") or settings.artefact(read_comparison(settings).best))
+    settings, model = champion()
     found = find([settings.data]).files
     files = found[:: max(1, len(found) // PICTURES)]
     cores = len(os.sched_getaffinity(0))
