@@ -23,6 +23,7 @@ from bloodyspy.images.preprocess import InputSpec, golden_hash
 from bloodyspy.images.statistics import describe
 from bloodyspy.images.synthetic import draw_picture
 from bloodyspy.model.artifact import REFERENCE, Artefact, ModelSpec
+from bloodyspy.model.inference import Precision, Runtime
 from bloodyspy.observation import Observation, Provenance, rows
 from bloodyspy.params import Monitoring, Params
 from bloodyspy.serving.observation_log import ObservationLog
@@ -74,6 +75,9 @@ def artefact_of(folder: Path, reference: Sequence[Observation]) -> Artefact:
             manifest_digest="e" * 64,
             synthetic=True,
             parameters=1,
+            temperature=1.0,
+            runtime=Runtime.ONNXRUNTIME,
+            precision=Precision.FLOAT32,
         ),
         digest="f" * 64,
     )

@@ -60,11 +60,14 @@ def lead(facts: Facts, spec: ModelSpec, found: Scores) -> tuple[Block, ...]:
         ),
     )
     text = words(
-        "Names the type of one blood cell. Network {network}, {parameters} weights, input of {size} by {size} pixels. "
-        "Scores are of {n} images of the sealed test part. **Research use only: not a medical device.**",
+        "Names the type of one blood cell. Network {network}, {parameters} weights, input of {size} by {size} pixels"
+        "{margin}. Scores are of {n} images of the sealed test part. **Research use only: not a medical device.**",
         network=facts.string(f"{SPEC}#/network"),
         parameters=facts.count(f"{SPEC}#/parameters"),
         size=facts.count(f"{SPEC}#/input/size"),
+        margin=words(", the centre of a picture resized to {x}", x=facts.count(f"{SPEC}#/input/resize"))
+        if spec.input.resize
+        else words(""),
         n=facts.count(f"{TEST}/n"),
     )
     warning = (Paragraph(words(SYNTHETIC), "warning"),) if spec.synthetic else ()
