@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bloodyspy.errors import ParamsError
+from bloodyspy.input_spec import InputSpec as InputSpec
 from bloodyspy.search_space import Name, Scalar, Study
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
@@ -40,29 +41,6 @@ class Split(_Strict):
         if self.test + self.validation + self.calibration > 0.9:
             raise ValueError("test, validation and calibration leave less than a tenth to train on")
         return self
-
-
-class InputSpec(_Strict):
-    """Geometry of a network's input.
-
-    The largest centred square of a picture is resized with Pillow's antialiasing bilinear filter; of the result, the
-    *field*, the input is the centre. The cell sits in the middle: the margin costs time and says little, but a picture
-    that is turned or moved for training takes it in.
-    """
-
-    size: int = Field(ge=32, le=512, description="side of the input, pixels")
-    resize: int | None = Field(default=None, ge=32, le=1024, description="side of the field, pixels; default: the size")
-
-    @model_validator(mode="after")
-    def _the_field_holds_the_input(self) -> Self:
-        if self.field < self.size or (self.field - self.size) % 2:
-            raise ValueError(f"`resize` must be `size` ({self.size}) or more by an even number of pixels")
-        return self
-
-    @property
-    def field(self) -> int:
-        """Side of the field, pixels."""
-        return self.resize or self.size
 
 
 class Candidate(_Strict):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bloodyspy.params import InputSpec as InputSpec
+from bloodyspy.input_spec import InputSpec as InputSpec
 
 
 def to_array(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:

@@ -139,7 +139,7 @@ class _OpenVino:
             return np.concatenate([self._one(batch[i : i + 1]) for i in range(len(batch))])
         with self._lock:
             self._many = self._many or self._compile(BATCH)
-        filled = np.resize(batch, (BATCH, *batch.shape[1:])) if len(batch) < BATCH else batch
+        filled = batch[np.arange(BATCH) % len(batch)] if len(batch) < BATCH else batch
         return self._many(filled)[: len(batch)]
 
     def _compile(self, size: int) -> "_FixedBatch":

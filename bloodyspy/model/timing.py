@@ -39,7 +39,7 @@ def measure(graphs: Sequence[InferenceGraph], pictures: NDArray[np.uint8], round
         pictures: prepared, (n, size, size, 3), n at least 1.
         rounds: counted ones; one more warms up.
     """
-    batch = np.resize(pictures, (BATCH, *pictures.shape[1:]))
+    batch = pictures[np.arange(BATCH) % len(pictures)]
     alone: list[list[float]] = [[] for _ in graphs]
     in_batch: list[list[float]] = [[] for _ in graphs]
     for number in range(rounds + 1):

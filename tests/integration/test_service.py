@@ -288,6 +288,7 @@ def test_openapi_names_every_end_point(stranger: httpx.Client) -> None:
         "/bloodyspy/images",
         "/v1/classify",
         "/v1/model",
+        "/v1/model/card",
     }
     for path, field in (("/bloodyspy/image", "file"), ("/bloodyspy/images", "files"), ("/v1/classify", "files")):
         post = document["paths"][path]["post"]

@@ -189,6 +189,8 @@ def start(settings: Settings, log: Path, *arguments: str) -> "subprocess.Popen[b
             stdout=subprocess.DEVNULL,
             stderr=stream,
             start_new_session=True,
+            # A shell that runs the tests in the background has them, and so this, ignore interrupts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 
