@@ -59,7 +59,10 @@ def scores_of(share_right: float, seed: int = 1, *, external: bool = False, seed
     """Scores of a classifier that is right about that share, with everything that an artefact tells of it."""
     test = metrics_of(share_right, seed=seed)
     errors = [wilson(round(400 * (1 - share_right)) + 20 * severity, 1000) for severity in range(1, 6)]
-    other = External(name="elsewhere", digest="a" * 64, images=200, unreadable=1, metrics=metrics_of(0.6, 200, seed))
+    elsewhere = metrics_of(0.6, 200, seed)
+    other = External(
+        name="elsewhere", digest="a" * 64, images=200, unreadable=1, in_data_set=4, duplicates=7, metrics=elsewhere
+    )
     numbers = {"validation_accuracy": 0.9, "test_balanced_accuracy": 0.91, "test_ig_sensitivity": 0.8, "test_ece": 0.02}
     runs = [SeedScore(seed=i, run_id=f"{i:032x}", test_accuracy=0.9 + i / 100, **numbers) for i in (1, 2, 3)]
     return Scores(
@@ -69,6 +72,8 @@ def scores_of(share_right: float, seed: int = 1, *, external: bool = False, seed
         calibration=calibration(1.3, answers_of(share_right, 200, seed + 1), answers_of(share_right, seed=seed)),
         stress=Stress(
             images=200,
+            per_class=25,
+            digest="9" * 64,
             clean=wilson(round(200 * (1 - share_right)), 200),
             cells=tuple(
                 StressCell(kind=kind, severity=severity, balanced_error=errors[severity - 1])
@@ -170,6 +175,7 @@ def make_artefact(
     report = inference_report(place / artifact.GRAPH, runtime)
     (place / artifact.INFERENCE).write_text(report.model_dump_json(indent=2))
     training = {
+        "fit": {"seed": 2},
         "kept": {"epochs": 14, "best_epoch": 11, "seconds": 90.0},
         "candidate": {"network": "colours", "learning_rate": 0.002, "augmentation": {"turns": True, "blur": 0.5}},
     }

@@ -3,10 +3,10 @@
 import csv
 from collections.abc import Callable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bloodyspy.cells import CellType
-from bloodyspy.errors import DataMissing
+from bloodyspy.errors import DataError, DataMissing
 from bloodyspy.evaluation.intervals import Estimate
 from bloodyspy.evaluation.scores import Scores
 from bloodyspy.model.artifact import METRICS, Artefact
@@ -196,11 +196,14 @@ def read_comparison(s: Settings) -> Comparison:
 
     Raises:
         DataMissing: it did not run yet.
+        DataError: another release of BloodySpy wrote it.
     """
     try:
         return Comparison.model_validate_json(s.comparison.read_bytes())
     except FileNotFoundError as exc:
         raise DataMissing(s.comparison, "dvc repro") from exc
+    except ValidationError as exc:
+        raise DataError(f"{s.comparison} is of another release of BloodySpy. Run `dvc repro` first.") from exc
 
 
 def read_scores(artefact: Artefact) -> Scores:

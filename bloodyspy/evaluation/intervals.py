@@ -63,5 +63,18 @@ def percentile(value: float, resampled: NDArray[np.float64]) -> Estimate:
     return Estimate(value=_fraction(value), low=_fraction(low), high=_fraction(high))
 
 
+def bootstrapped(value: float, resampled: NDArray[np.float64], images: int) -> Estimate:
+    """A mean of proportions with the percentile interval of its bootstrap distribution.
+
+    Where every image is right, or none, all resamples agree; what so many images can tell is then told by Wilson.
+
+    Args:
+        value: 0 or 1 only where no image, or every one, counts.
+        resampled: the same of each resample.
+        images: that it was measured on, at least 1.
+    """
+    return percentile(value, resampled) if 0 < value < 1 else wilson(round(value) * images, images)
+
+
 def _fraction(number: float) -> float:
     return min(max(float(number), 0.0), 1.0)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bloodyspy.cells import CELL_TYPES, SUBTYPES, CellType
-from bloodyspy.evaluation.intervals import Estimate, percentile, resampled_confusions, wilson
+from bloodyspy.evaluation.intervals import Estimate, bootstrapped, resampled_confusions, wilson
 from bloodyspy.evaluation.selection import RiskCoverage, risk_coverage
 from bloodyspy.model.calibration import expected_calibration_error, log_loss
 
@@ -114,18 +114,15 @@ def score(
     hits, support, answers = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     others, false_alarms = n - support, answers - hits
     resampled = resampled_confusions(confusion, seed)
-    accuracy = wilson(int(hits.sum()), n)
 
-    def bootstrapped(statistic: Callable[[NDArray[np.integer]], NDArray[np.float64]]) -> Estimate:
-        estimate = percentile(float(statistic(confusion)), statistic(resampled))
-        # Without a single error every resample is perfect too; what n images can tell is then told by the accuracy.
-        return estimate if hits.sum() < n else estimate.model_copy(update={"low": accuracy.low})
+    def estimate(statistic: Callable[[NDArray[np.integer]], NDArray[np.float64]]) -> Estimate:
+        return bootstrapped(float(statistic(confusion)), statistic(resampled), n)
 
     return Metrics(
         n=n,
-        accuracy=accuracy,
-        balanced_accuracy=bootstrapped(balanced_accuracy),
-        macro_f1=bootstrapped(macro_f1),
+        accuracy=wilson(int(hits.sum()), n),
+        balanced_accuracy=estimate(balanced_accuracy),
+        macro_f1=estimate(macro_f1),
         sensitivity={
             cell: wilson(int(hits[cell.position]), int(support[cell.position]))
             for cell in CELL_TYPES

@@ -34,6 +34,10 @@ class Stress(BaseModel):
 
     images: int = Field(ge=1)
     """Pictures that each cell was measured on."""
+    per_class: int = Field(ge=1)
+    """Pictures of each type that were asked for; of a type that has fewer, all were taken."""
+    digest: str
+    """SHA-256 over the digests of the pictures: two models' errors can be subtracted only where it is equal."""
     clean: Estimate
     """Balanced error on the same pictures as they are."""
     cells: tuple[StressCell, ...] = Field(min_length=1)
@@ -51,9 +55,11 @@ class External(BaseModel):
     """SHA-256 over the digests of the pictures."""
     images: int = Field(ge=1)
     unreadable: int = Field(ge=0)
-    """Files that are no picture; they are in no score."""
+    """Files that cannot be read or are no picture; they are in no score."""
     in_data_set: int = Field(default=0, ge=0)
     """Pictures that the data set holds too, which a model may have learned; they are in no score."""
+    duplicates: int = Field(default=0, ge=0)
+    """Further copies of a picture, and every copy of one that stands under several types; they are in no score."""
     metrics: Metrics
 
 
@@ -84,7 +90,8 @@ class SeedNumbers(BaseModel):
     validation_accuracy: float = Field(ge=0, le=1)
     test_accuracy: float = Field(ge=0, le=1)
     test_balanced_accuracy: float = Field(ge=0, le=1)
-    test_ig_sensitivity: float = Field(ge=0, le=1)
+    test_ig_sensitivity: float | None = Field(default=None, ge=0, le=1)
+    """None where the sealed part has no image of that type."""
     test_ece: float = Field(ge=0, le=1)
 
 
@@ -108,7 +115,8 @@ class Seeds(BaseModel):
     @classmethod
     def of(cls, runs: Sequence[SeedScore]) -> Self:
         """Mean and spread of at least two runs."""
-        columns = {name: [float(getattr(run, name)) for run in runs] for name in SeedNumbers.model_fields}
+        columns = {name: [getattr(run, name) for run in runs] for name in SeedNumbers.model_fields}
+        columns = {name: values for name, values in columns.items() if None not in values}
         return cls(
             runs=tuple(runs),
             mean=SeedNumbers(**{name: statistics.fmean(values) for name, values in columns.items()}),
@@ -148,9 +156,9 @@ class Scores(BaseModel):
             numbers |= _prefixed(f"external_{name}", {"unreadable": other.unreadable, **other.metrics.flat()})
         numbers |= _prefixed("cost", self.cost.model_dump())
         if self.seeds:
-            for name in SeedNumbers.model_fields:
-                numbers[f"seeds_{name}_mean"] = getattr(self.seeds.mean, name)
-                numbers[f"seeds_{name}_sd"] = getattr(self.seeds.standard_deviation, name)
+            for statistic, found in (("mean", self.seeds.mean), ("sd", self.seeds.standard_deviation)):
+                for name, number in found.model_dump(exclude_none=True).items():
+                    numbers[f"seeds_{name}_{statistic}"] = number
         return numbers
 
 

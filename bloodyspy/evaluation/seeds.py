@@ -35,6 +35,7 @@ def measure(fit: Fit, folder: Path, parts: Mapping[str, Labelled]) -> Seeds | No
         found = {part: answers(network, images) for part, (images, _) in parts.items()}
         temperature = fit_temperature(parts["calibration"][1], found["calibration"])
         validation, test = (score(parts[p][1], tempered(found[p], temperature)) for p in ("validation", "test"))
+        ig = test.sensitivity.get(CellType.IG)
         runs.append(
             SeedScore(
                 seed=one.seed,
@@ -42,7 +43,7 @@ def measure(fit: Fit, folder: Path, parts: Mapping[str, Labelled]) -> Seeds | No
                 validation_accuracy=validation.accuracy.value,
                 test_accuracy=test.accuracy.value,
                 test_balanced_accuracy=test.balanced_accuracy.value,
-                test_ig_sensitivity=test.sensitivity[CellType.IG].value,
+                test_ig_sensitivity=ig.value if ig else None,
                 test_ece=test.ece,
             )
         )

@@ -13,8 +13,9 @@ from bloodyspy.cells import CellType
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.errors import DataError
 from bloodyspy.evaluation.figures import GRID, INK, MUTED, PURPLE, TEAL
-from bloodyspy.evaluation.intervals import LEVEL, RESAMPLES, Estimate, percentile, wilson
+from bloodyspy.evaluation.intervals import LEVEL, RESAMPLES, Estimate, bootstrapped
 from bloodyspy.evaluation.scores import Stress, StressCell
+from bloodyspy.evaluation.scoring import digest_of
 from bloodyspy.images.corruption import SEVERITIES, STRESSES, Shift, shift
 from bloodyspy.images.decode import decode
 from bloodyspy.images.preprocess import to_array
@@ -59,6 +60,8 @@ def measure(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) 
     clean, *shifted, mean = balanced_errors(np.vstack([errors, errors[1:].mean(axis=0)]), labels)
     return Stress(
         images=len(chosen),
+        per_class=p.evaluation.stress_per_class,
+        digest=digest_of(chosen),
         clean=clean,
         cells=tuple(
             StressCell(kind=kind, severity=severity, balanced_error=error)
@@ -99,7 +102,7 @@ def balanced_errors(errors: NDArray[np.floating], labels: NDArray[np.integer], s
         rng=np.random.default_rng(seed),
     )
     return [
-        _estimate(float(value), resampled, len(labels))
+        bootstrapped(float(value), resampled, len(labels))
         for value, resampled in zip(values, found.bootstrap_distribution, strict=True)
     ]
 
@@ -153,13 +156,6 @@ def _stressed(classifier: Classifier, payload: bytes) -> NDArray[np.uint8]:
 
 def _mean_of_means(*strata: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     return np.asarray(np.mean([stratum.mean(axis=axis) for stratum in strata], axis=0))
-
-
-def _estimate(value: float, resampled: NDArray[np.float64], images: int) -> Estimate:
-    if 0 < value < 1:
-        return percentile(value, resampled)
-    # Where no image errs, or every one, all resamples agree; what so many images can tell is then told by Wilson.
-    return wilson(round(value) * images, images)
 
 
 def _mean(errors: Sequence[Estimate]) -> float:

@@ -52,9 +52,9 @@ def move(pixels: Pixels, length: float) -> Pixels:
     half = max(1.0, length / 2 * min(height, width) / 360)
     cosine, sine = direction(generator_of(pixels).random() / 2)
     reach = math.ceil(half)
-    padded = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge").astype(np.uint16)
-    total = np.zeros(pixels.shape, dtype=np.uint16)
-    places = range(-reach, reach + 1)  # at most 255 of them fit into 16 bits: lines as long as 0.7 of a 360-pixel side
+    padded = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    total = np.zeros(pixels.shape, dtype=np.uint32)  # a large picture's line has more places than 16 bits can add up
+    places = range(-reach, reach + 1)
     for place in places:
         along = place * half / reach
         x, y = reach + round(along * cosine), reach + round(along * sine)

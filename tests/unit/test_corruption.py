@@ -18,6 +18,7 @@ from bloodyspy.images import corruption
 from bloodyspy.images.corruption import SEVERITIES, SHIFTS, STRESSES, Shift, shift, shift_payload
 from bloodyspy.images.decode import decode
 from bloodyspy.images.fields import Pixels, chance, generator_of, glass_of
+from bloodyspy.images.optics import move
 from bloodyspy.images.statistics import describe
 from bloodyspy.images.synthetic import draw_picture
 
@@ -157,6 +158,11 @@ def test_motion_is_a_line_as_long_as_promised() -> None:
     length = np.hypot(down.max() - down.min(), right.max() - right.min())
     assert length == pytest.approx(26, abs=1.5)
     assert len(down) <= 27  # one pixel wide
+
+
+def test_motion_along_a_long_line_keeps_even_light() -> None:
+    even = flat((251, 229, 3), 60)
+    assert (move(even, 2400) == even).all()  # a line of 401 places: their sum is beyond 16 bits
 
 
 def test_magnification_goes_either_way_by_as_much_as_promised() -> None:

@@ -1,7 +1,10 @@
 """Another laboratory's pictures, walked down the road of the service."""
 
+import errno
 import hashlib
 import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +51,7 @@ def test_pictures_are_answered_as_the_service_answers(
     write(tmp_path, FILES)
     with caplog.at_level(logging.WARNING):
         found = external.measure(classifier, "elsewhere", tmp_path)
-    assert (found.name, found.images, found.unreadable, found.in_data_set) == ("elsewhere", 4, 2, 0)
+    assert (found.name, found.images, found.unreadable, found.in_data_set) == ("elsewhere", 4, 1, 0)
     expected = np.zeros((8, 8), dtype=int)
     for path, cell_type in LABELLED.items():
         observation = classifier.observe(FILES[path])
@@ -57,7 +60,8 @@ def test_pictures_are_answered_as_the_service_answers(
     assert np.count_nonzero(expected.sum(axis=0)) > 1  # not one answer to everything
     assert found.metrics.support[CellType.IG] == 2
     assert "blasts is named like no cell type" in caplog.text
-    assert "2 unreadable" in caplog.text
+    assert "1 unreadable" in caplog.text
+    assert "3 files are hidden or not named like pictures" in caplog.text
 
 
 def test_the_digest_is_that_of_contents_and_labels(classifier: Classifier, tmp_path: Path) -> None:
@@ -78,7 +82,7 @@ def test_pictures_of_the_data_set_are_no_external_test(classifier: Classifier, t
     assert (found.images, found.in_data_set) == (2, 2)
     assert set(found.metrics.sensitivity) == {CellType.IG}
     everything = {hashlib.sha256(content).hexdigest() for content in FILES.values()}
-    with pytest.raises(DataError, match=r"evaluation\.external\.elsewhere.*nothing to score: 6 of its files"):
+    with pytest.raises(DataError, match=r"evaluation\.external\.elsewhere.*nothing to score: 4 of its files"):
         external.measure(classifier, "elsewhere", tmp_path, everything)
 
 
@@ -86,8 +90,13 @@ def test_pictures_of_the_data_set_are_no_external_test(classifier: Classifier, t
     ("files", "fault"),
     [
         ({}, "is not there"),
-        ({"blasts/one.png": tinted(1), "two.png": tinted(2)}, "holds no pictures. Put a folder per cell type"),
-        ({"ig/one.txt": b"no picture"}, "nothing to score: 0 of its files are in the data set, 1 are no pictures"),
+        ({"blasts/one.png": tinted(1), "two.png": tinted(2)}, r"There is no picture\..*Put a folder per cell type"),
+        ({"ig/one.txt": b"no picture"}, r"There is no picture\..*Put a folder per cell type"),
+        ({"ig/one.png": b"no picture"}, "nothing to score: 0 of its files are in the data set, 1 are no pictures"),
+        (
+            {"ig/one.png": tinted(1), "monocyte/one.png": tinted(1)},
+            "nothing to score: 0 of its files are in the data set, 0 are no pictures, 2 stand under several types",
+        ),
     ],
 )
 def test_a_folder_without_pictures_says_what_is_wanted(
@@ -95,6 +104,55 @@ def test_a_folder_without_pictures_says_what_is_wanted(
 ) -> None:
     with pytest.raises(DataError, match=fault):
         external.measure(classifier, "elsewhere", write(tmp_path / "elsewhere", files))
+
+
+def test_a_picture_counts_once_and_under_two_types_not_at_all(classifier: Classifier, tmp_path: Path) -> None:
+    single = {"ig/a.png": tinted(1), "monocyte/b.png": tinted(2)}
+    copies = {"ig/again.png": tinted(1), "ig/deep/again.png": tinted(1)}
+    doubtful = {"ig/c.png": tinted(3), "ig/c2.png": tinted(3), "monocyte/c.png": tinted(3)}
+    plain = external.measure(classifier, "elsewhere", write(tmp_path / "plain", single))
+    found = external.measure(classifier, "elsewhere", write(tmp_path / "full", single | copies | doubtful))
+    assert (plain.images, plain.duplicates, found.duplicates) == (2, 0, 5)
+    assert found.model_copy(update={"duplicates": 0}) == plain
+
+
+def test_links_are_followed_and_what_cannot_be_read_is_counted(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = write(tmp_path / "beside", {"two.png": tinted(2)})
+    folder = write(tmp_path / "elsewhere", {"ig/one.png": tinted(1), "ig/locked.png": tinted(3)})
+    (folder / "ig" / "more").symlink_to(beside)
+    (folder / "ig" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(folder / "ig" / "pipe.png")
+    whole = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        # whoever runs the tests as root may read everything
+        if path.name == "locked.png":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    found = external.measure(classifier, "elsewhere", folder)
+    assert (found.images, found.unreadable, found.duplicates) == (2, 3, 0)
+
+
+def test_a_folder_that_cannot_be_entered_is_named(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "elsewhere", {"ig/one.png": tinted(1), "ig/locked/two.png": tinted(2)})
+    entered = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry[str]]:
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return entered(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(
+        DataError, match=r"evaluation\.external\.elsewhere.*locked cannot be read: .*or take the key away"
+    ):
+        external.measure(classifier, "elsewhere", folder)
 
 
 def test_the_real_folder_of_another_laboratory_is_read_whole(classifier: Classifier, real_data: Path) -> None:

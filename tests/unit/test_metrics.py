@@ -118,6 +118,14 @@ def test_no_error_among_few_images_is_not_certainty() -> None:
     assert found.macro_f1.low == found.accuracy.low < 0.95
 
 
+def test_no_hit_among_few_images_is_not_certainty() -> None:
+    labels = np.repeat(np.arange(8), 5)
+    found = score(labels, np.eye(8)[(labels + 1) % 8])
+    for estimate in (found.balanced_accuracy, found.macro_f1):
+        assert (estimate.value, estimate.low) == (0.0, 0.0)
+        assert estimate.high == found.accuracy.high > 0.05
+
+
 def test_specificity_agrees_with_scikit_learn() -> None:
     labels, probabilities = answers(500, sharpness=2.0)
     found = score(labels, probabilities).specificity
@@ -153,3 +161,15 @@ def test_several_seeds_give_mean_and_sample_deviation() -> None:
     assert runs.standard_deviation.test_accuracy == pytest.approx(np.std(accuracies, ddof=1))
     with pytest.raises(ValueError, match="at least"):
         Seeds.of(runs.runs[:1])
+
+
+def test_seeds_scored_without_an_image_of_ig_tell_no_sensitivity_for_it() -> None:
+    scores = scores_of(0.9, seeds=True)
+    assert scores.seeds is not None
+    seeds = Seeds.of([run.model_copy(update={"test_ig_sensitivity": None}) for run in scores.seeds.runs])
+    assert seeds.mean.test_ig_sensitivity is seeds.standard_deviation.test_ig_sensitivity is None
+    assert seeds.mean.test_accuracy == scores.seeds.mean.test_accuracy
+    without = scores.model_copy(update={"seeds": seeds})
+    missing = {"seeds_test_ig_sensitivity_mean", "seeds_test_ig_sensitivity_sd"}
+    assert set(scores.flat()) - set(without.flat()) == missing
+    assert Scores.model_validate_json(without.model_dump_json()) == without

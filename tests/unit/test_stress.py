@@ -12,6 +12,7 @@ from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import DataError
 from bloodyspy.evaluation import stress
 from bloodyspy.evaluation.intervals import wilson
+from bloodyspy.evaluation.scoring import digest_of
 from bloodyspy.evaluation.stress import CELLS, balanced_errors, choose
 from bloodyspy.images.corruption import SEVERITIES, STRESSES, shift
 from bloodyspy.images.decode import decode
@@ -57,6 +58,9 @@ def test_every_cell_is_the_balanced_error_of_shifted_pictures(
 
     chosen = choose(rows, 4)
     assert found.images == len(chosen) < len(rows)
+    assert chosen["cell_type"].value_counts().min() < 4  # of a rare type all that there are
+    assert found.per_class == chosen["cell_type"].value_counts().max() == 4
+    assert found.digest == digest_of(chosen) != digest_of(rows)
     assert found.clean.value == 0  # the labels are its own answers
     assert [(cell.kind, cell.severity) for cell in found.cells] == [(k, s) for k in STRESSES for s in SEVERITIES]
     expected = []

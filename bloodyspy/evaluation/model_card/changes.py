@@ -16,7 +16,7 @@ def changes(facts: Facts) -> Section:
     if not facts.has(f"{PREVIOUS}#"):
         none = words("No other version that this one could be compared with was released when this card was written.")
         return Section(_TITLE, (Paragraph(none),))
-    same = facts.value(f"{PREVIOUS}#/test_digest") == facts.value(f"{METRICS}#/test_digest")
+    same = _alike(facts, "test_digest", f"{METRICS}#/test_digest")
     version = facts.count(f"{PREVIOUS}#/version")
     headings = ((), words("this model"), words("version {n}", n=version), words("difference"))
     table = Table(headings, (*_identity(facts), *_scores(facts, same), *_cost(facts)))
@@ -28,7 +28,7 @@ def _comparable(facts: Facts, version: Fact, same: bool) -> Text:
         sealed = "Both were scored on the same sealed images."
     else:
         sealed = "**They were scored on different images**, because the data changed: these scores do not rank them."
-    alike = facts.value(f"{PREVIOUS}#/data_version") == facts.value(f"{SPEC}#/data_version")
+    alike = _alike(facts, "data_version", f"{SPEC}#/data_version")
     data = "Both come from the same data version." if alike else "They come from different data versions."
     return words(
         "The version before is {n}, run `{run}`. {sealed} {data}",
@@ -37,6 +37,10 @@ def _comparable(facts: Facts, version: Fact, same: bool) -> Text:
         sealed=words(sealed),
         data=words(data),
     )
+
+
+def _alike(facts: Facts, key: str, this: str) -> bool:
+    return facts.value(f"{PREVIOUS}#/{key}") == facts.value(this)
 
 
 def _identity(facts: Facts) -> list[tuple[Cell, ...]]:
@@ -48,21 +52,22 @@ def _identity(facts: Facts) -> list[tuple[Cell, ...]]:
 
 def _scores(facts: Facts, same: bool) -> list[tuple[Cell, ...]]:
     """With their differences where both are of the same images; a type that one of them has not seen is left out."""
-    compared: list[tuple[Text, str, str]] = [
-        (words("accuracy"), f"{TEST}/accuracy", "accuracy"),
-        (words("balanced accuracy"), f"{TEST}/balanced_accuracy", "balanced_accuracy"),
-        ((word("macro_f1"),), f"{TEST}/macro_f1", "macro_f1"),
+    stressed = words("mean balanced error under stress"), f"{STRESS}/mean_balanced_error", "stress_mean_balanced_error"
+    compared: list[tuple[Text, str, str, bool]] = [
+        (words("accuracy"), f"{TEST}/accuracy", "accuracy", same),
+        (words("balanced accuracy"), f"{TEST}/balanced_accuracy", "balanced_accuracy", same),
+        ((word("macro_f1"),), f"{TEST}/macro_f1", "macro_f1", same),
         *(
-            (words("sensitivity, {c}", c=words(cell)), f"{TEST}/sensitivity/{cell}", f"sensitivity/{cell}")
+            (words("sensitivity, {c}", c=words(cell)), f"{TEST}/sensitivity/{cell}", f"sensitivity/{cell}", same)
             for cell in CELL_TYPES
         ),
-        (words("mean balanced error under stress"), f"{STRESS}/mean_balanced_error", "stress_mean_balanced_error"),
+        (*stressed, _alike(facts, "stress_digest", f"{STRESS}/digest")),
     ]
     rows: list[tuple[Cell, ...]] = []
-    for name, this, key in compared:
+    for name, this, key, same_images in compared:
         before = f"{PREVIOUS}#/{key}"
         if facts.has(this) and facts.has(before):
-            change = (facts.points(f"{this}/value", f"{before}/value"),) if same else words("-")
+            change = (facts.points(f"{this}/value", f"{before}/value"),) if same_images else words("-")
             rows.append((Cell(name), estimated(facts, this), estimated(facts, before), Cell(change)))
     errors = f"{TEST}/ece", f"{PREVIOUS}#/ece"
     change = (facts.points(*errors, digits=2),) if same else words("-")

@@ -148,7 +148,9 @@ def limits(facts: Facts, found: Scores) -> Section:
     """What to keep in mind."""
     test = found.test
     lowest = min(test.sensitivity, key=lambda cell: test.sensitivity[cell].value)
-    fewest = min(test.support, key=lambda cell: test.support[cell])
+    fewest = min(test.sensitivity, key=lambda cell: test.support[cell])
+    absent = ", ".join(cell for cell in CELL_TYPES if cell not in test.sensitivity)
+    unknown = "The sealed test part has no image of {types}: how the model does there is not known."
     worst = max(range(len(found.stress.cells)), key=lambda i: found.stress.cells[i].balanced_error.value)
     elsewhere = [
         words(
@@ -193,6 +195,7 @@ def limits(facts: Facts, found: Scores) -> Section:
                         fewest=words(fewest),
                         n=facts.count(f"{TEST}/support/{fewest}"),
                     ),
+                    *([words(unknown, types=words(absent))] if absent else []),
                     words(
                         "Of the corruptions, {kind} at severity {severity} hurts most: {error} balanced error.",
                         kind=words(str(found.stress.cells[worst].kind).replace("_", " ")),

@@ -15,6 +15,7 @@ from bloodyspy.model.calibration import ECE_BINS
 # Names and citations with a figure in them. They are words, but they too say where they stand.
 WORDS: dict[str, str] = {
     "macro_f1": "macro F1",
+    "full_precision": "float32",
     "wilson": "Wilson 1927",
     "bootstrap": "Efron 1979",
     "calibration_error": "Guo et al. 2017",

@@ -1,5 +1,6 @@
 """The card as Markdown."""
 
+import re
 from itertools import pairwise
 
 from bloodyspy.evaluation.model_card.document import (
@@ -20,7 +21,7 @@ from bloodyspy.evaluation.model_card.document import (
 
 
 def markdown(card: Card) -> str:
-    """The card as CommonMark with tables; plots are left out, their numbers stand in the tables."""
+    """The card as CommonMark with tables; plots are left out: tables tell what they draw of the model as it answers."""
     blocks = [f"# {_inline(card.title)}", *map(_block, card.lead)]
     for section in card.sections:
         blocks += [f"## {section.name}", *map(_block, _drawable(section))]
@@ -64,7 +65,14 @@ def _cell(cell: Cell) -> str:
 
 
 def _inline(text: Text) -> str:
-    return "".join(piece if isinstance(piece, str) else _escaped(piece.text) for piece in text)
+    shown, in_code = "", False
+    for piece in text:
+        if isinstance(piece, str):
+            shown += piece
+            in_code ^= piece.count("`") % 2 == 1
+        else:  # in code, where only digests and the like stand, the reader would see the escapes
+            shown += piece.text if in_code else _escaped(piece.text)
+    return shown
 
 
 def _plain(piece: str | Fact) -> str:
@@ -72,5 +80,5 @@ def _plain(piece: str | Fact) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Names of folders and candidates are other people's words: they do not become table borders or HTML."""
-    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Names of folders and candidates are other people's words: they do not become table borders, markup or HTML."""
+    return re.sub(r"([\\`*\[|])", r"\\\1", " ".join(value.split())).replace("<", "&lt;")

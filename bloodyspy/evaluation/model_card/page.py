@@ -47,6 +47,8 @@ _PAGE = """<!doctype html>
 </html>
 """
 
+_PLACE = "\0"  # of a fact among words that are being marked up
+
 _WIDTH, _HEIGHT, _MARGIN = 360, 250, 34  # of a plot, in units of its drawing
 
 
@@ -180,9 +182,12 @@ def _y(share: float) -> float:
 
 
 def _inline(text: Text, *, drawn: bool = False) -> str:
-    shown = "".join(escape(piece, quote=False) if isinstance(piece, str) else _fact(piece, drawn) for piece in text)
+    # facts are put in last: what stands in one is no markup, though markup may stand around it
+    shown = escape("".join(piece if isinstance(piece, str) else _PLACE for piece in text), quote=False)
     shown = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", shown)
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", shown)
+    shown = re.sub(r"`(.+?)`", r"<code>\1</code>", shown)
+    facts = (_fact(piece, drawn) for piece in text if not isinstance(piece, str))
+    return re.sub(_PLACE, lambda _: next(facts), shown)
 
 
 def _fact(fact: Fact, drawn: bool) -> str:

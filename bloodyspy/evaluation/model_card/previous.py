@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bloodyspy.cells import CellType
 from bloodyspy.errors import ArtefactInvalid, ModelUnavailable, PreprocessMismatch
@@ -43,6 +43,8 @@ class Previous(BaseModel):
     sensitivity: dict[CellType, Estimate]
     ece: float
     stress_mean_balanced_error: Estimate
+    stress_digest: str
+    """Where it is another than this model's, the two were stressed with different pictures."""
     megabytes_graph: float
     milliseconds_picture: float
 
@@ -68,6 +70,7 @@ class Previous(BaseModel):
             sensitivity=test.sensitivity,
             ece=test.ece,
             stress_mean_balanced_error=scores.stress.mean_balanced_error,
+            stress_digest=scores.stress.digest,
             megabytes_graph=scores.cost.megabytes_graph,
             milliseconds_picture=scores.cost.milliseconds_picture,
         )
@@ -82,11 +85,11 @@ def read_previous(s: Settings, run_id: str) -> Previous | None:
     try:
         release = read_release(s.release)
         artefact = Artefact.open(s.bentoml_home / release.path)
-    except (ModelUnavailable, ArtefactInvalid, PreprocessMismatch):
+        scores = Scores.model_validate_json((artefact.path / METRICS).read_bytes())
+    except (ModelUnavailable, ArtefactInvalid, PreprocessMismatch, ValidationError):
         return None
     if release.run_id == run_id or artefact.digest != release.digest:
         return None
-    scores = Scores.model_validate_json((artefact.path / METRICS).read_bytes())
     return Previous.of(release.version, artefact, scores)
 
 

@@ -29,6 +29,8 @@ TEST, VALIDATION = f"{METRICS}#/test", f"{METRICS}#/validation"
 # The shortest names that a haematologist reads without a key; the columns of a matrix must fit a phone.
 _SHORT = ("ba", "eo", "erb", "ig", "ly", "mo", "neu", "plt")
 
+_COVERAGES = (0.5, 0.8, 0.9, 0.95, 1.0)  # whose nearest points of the risk-coverage curve the table tells
+
 
 def scores(facts: Facts, found: Scores) -> Section:
     """Scores of both parts, and the sealed one by type."""
@@ -83,7 +85,17 @@ def reliability(facts: Facts, found: Scores) -> Section:
         n=facts.count(f"{source}/images"),
     )
     table = Table(((), words("before"), words("after")), tuple(rows))
-    return Section("Calibration", (Paragraph(text), table, _diagram(facts, found)))
+    bins = tuple(
+        (
+            Cell((facts.percent(f"{place}/confidence"),)),
+            Cell((facts.count(f"{place}/images"),)),
+            estimated(facts, f"{place}/accuracy"),
+        )
+        for place in facts.keys(f"{source}/test_after/bins")
+    )
+    headings = tuple(map(words, ("mean confidence", "images", "accuracy")))
+    heading = Heading(words("Reliability after tempering, sealed test part"))
+    return Section("Calibration", (Paragraph(text), table, heading, Table(headings, bins), _diagram(facts, found)))
 
 
 def refusing(facts: Facts, found: Scores) -> Section:
@@ -103,6 +115,12 @@ def refusing(facts: Facts, found: Scores) -> Section:
         area=facts.percent(f"{source}/aurc", 2),
     )
     points = found.test.risk_coverage.points
+    nearest = (min(range(len(points)), key=lambda i: abs(points[i].coverage - share)) for share in _COVERAGES)
+    shown = tuple(
+        _row(*((facts.percent(f"{source}/points/{i}/{number}"),) for number in ("coverage", "risk")))
+        for i in dict.fromkeys(nearest)
+    )
+    headings = tuple(map(words, ("of the images answered, the surest first", "of those answers wrong")))
     highest = max(point.risk for point in points)
     top = next(i for i, point in enumerate(points) if point.risk == highest)
     last = len(points) - 1
@@ -123,7 +141,12 @@ def refusing(facts: Facts, found: Scores) -> Section:
     )
     return Section(
         "Leaving out the unsure",
-        (Paragraph(text), Table((words("with"), words("of the images can be answered")), rows), plot),
+        (
+            Paragraph(text),
+            Table((words("with"), words("of the images can be answered")), rows),
+            Table(headings, shown),
+            plot,
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from bloodyspy.evaluation.model_card.document import Block, Cell, Fact, Heading,
 from bloodyspy.evaluation.model_card.facts import Facts, word
 from bloodyspy.evaluation.model_card.results import confused, estimated
 from bloodyspy.evaluation.scores import Scores, SeedNumbers
-from bloodyspy.model.artifact import INFERENCE, METRICS, SPEC
+from bloodyspy.model.artifact import INFERENCE, METRICS, SPEC, TRAINING
 
 STRESS, EXTERNAL, COST = f"{METRICS}#/stress", f"{METRICS}#/external", f"{METRICS}#/cost"
 _DARKEST = 0.6  # balanced error; guessing has an error of seven in eight
@@ -36,10 +36,11 @@ def stress(facts: Facts, found: Scores) -> Section:
             row.append(Cell((facts.percent(f"{error}/value"),), words("{low} to {high}", **facts.ends(error)), shade))
         rows.append(tuple(row))
     text = words(
-        "{n} pictures of the sealed test part, as many of each type, were spoilt at full size in each of these ways, "
-        "at rising severity. The balanced error is one less the mean sensitivity. On the same pictures unspoilt it is "
-        "{clean}; its mean over the table is **{mean}**.",
+        "{n} pictures of the sealed test part, at most {most} of each type, were spoilt at full size in each of these "
+        "ways, at rising severity. The balanced error is one less the mean sensitivity. On the same pictures unspoilt "
+        "it is {clean}; its mean over the table is **{mean}**.",
         n=facts.count(f"{STRESS}/images"),
+        most=facts.count(f"{STRESS}/per_class"),
         clean=facts.estimate(f"{STRESS}/clean"),
         mean=facts.estimate(f"{STRESS}/mean_balanced_error"),
     )
@@ -54,11 +55,13 @@ def external(facts: Facts, found: Scores) -> Section:
         source = f"{EXTERNAL}/{i}"
         blocks.append(Heading((facts.string(f"{source}/name"),)))
         text = words(
-            "{n} pictures; left out: {unreadable} files that cannot be read and {held} pictures that the data set "
-            "holds too. Digest `{digest}`.",
+            "{n} pictures; left out: {unreadable} files that cannot be read, {held} pictures that the data set holds "
+            "too, and {duplicates} copies: of a picture that was taken, or of one that stands under several types. "
+            "Digest `{digest}`.",
             n=facts.count(f"{source}/images"),
             unreadable=facts.count(f"{source}/unreadable"),
             held=facts.count(f"{source}/in_data_set"),
+            duplicates=facts.count(f"{source}/duplicates"),
             digest=facts.string(f"{source}/digest"),
         )
         names = (("accuracy", words("accuracy")), ("balanced_accuracy", words("balanced accuracy, types that occur")))
@@ -100,6 +103,7 @@ def seeds(facts: Facts, found: Scores) -> Section:
             *(Cell((facts.percent(f"{run}/{name}", 2),)) for run in runs),
         )
         for name in SeedNumbers.model_fields
+        if facts.has(f"{source}/mean/{name}")
     )
     headings = (
         (),
@@ -107,7 +111,12 @@ def seeds(facts: Facts, found: Scores) -> Section:
         words("standard deviation"),
         *(words("seed {n}", n=facts.count(f"{run}/seed")) for run in runs),
     )
-    text = words("The same candidate was trained with several seeds, each a run of its own; this model is one of them.")
+    text = words(
+        "The same candidate was trained with several seeds, each a run of its own. All are scored in Keras, "
+        "{precision}, whatever serves; the kept one is seed {kept}, of the lowest loss on the validation part.",
+        precision=word("full_precision"),
+        kept=facts.count(f"{TRAINING}#/fit/seed"),
+    )
     return Section("Seeds", (Paragraph(text), Table(headings, rows)))
 
 
@@ -123,7 +132,10 @@ def cost(facts: Facts) -> Section:
         (words("the graph alone, each of a batch"), (facts.decimal(f"{COST}/milliseconds_32", 2, "ms"),)),
         (words("the graph on disk"), (facts.decimal(f"{COST}/megabytes_graph", 1, "MB"),)),
         (words("the whole artefact on disk"), (facts.decimal(f"{COST}/megabytes_artefact", 1, "MB"),)),
-        (words("resident memory of a process that serves it"), (facts.decimal(f"{COST}/memory_mb", 0, "MB"),)),
+        (
+            words("resident memory of a process that holds the graph alone"),
+            (facts.decimal(f"{COST}/memory_mb", 0, "MB"),),
+        ),
         (words("machine"), (facts.string(f"{INFERENCE}#/machine"),)),
         (words("threads of one inference"), (facts.count(f"{INFERENCE}#/threads"),)),
     ]
