@@ -17,7 +17,17 @@ from bloodyspy.dataset.version import data_version, read_dataset
 from bloodyspy.errors import DataMissing, TrainingFailed
 from bloodyspy.images import preprocess
 from bloodyspy.images.preprocess import InputSpec
-from bloodyspy.model import augmentation, efficientnet_lite, network, normalization, parts, recipe, training, weights
+from bloodyspy.model import (
+    augmentation,
+    efficientnet_lite,
+    network,
+    normalization,
+    parts,
+    recipe,
+    training,
+    weights,
+)
+from bloodyspy.model import checkpoint as checkpoint_files
 from bloodyspy.model.artifact import NETWORK, sha256
 from bloodyspy.model.backend import keras
 from bloodyspy.model.checkpoint import HISTORY, Checkpoint, Epoch, key_of, read_history
@@ -79,6 +89,11 @@ def network_of(folder: Path, seed: int) -> Path:
     return folder / "seeds" / f"{seed}.keras"
 
 
+def history_of(folder: Path, seed: int) -> Path:
+    """The learning curve of a seed, inside a fit; that of the kept seed is ``history.csv`` as well."""
+    return folder / "seeds" / f"{seed}.csv"
+
+
 def read_fit(folder: Path) -> Fit:
     """The facts of the fit in ``build/fits/<candidate>/``.
 
@@ -115,14 +130,10 @@ def fit(name: str, s: Settings, p: Params, recorder: Recorder) -> Fit:
     with checkpoint.held():
         if not checkpoint.finished.is_dir():
             _fit(name, candidate, spec, checkpoint, recorder, s)
+            done = read_fit(checkpoint.finished)
         else:
             logger.info("%s: already fitted, nothing to train", name)
-            recorded = recorder.begin(_run_of(checkpoint, candidate).identity())
-            tell(read_history(checkpoint.finished / HISTORY), recorder, recorded)
-        done = read_fit(checkpoint.finished)
-        if done.run_id != recorder.run_id:  # the tracking store has lost the run and was given a new one
-            done = done.model_copy(update={"run_id": recorder.run_id})
-            (checkpoint.finished / FIT).write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            done = _told_again(name, candidate, checkpoint, recorder)
         checkpoint.place(s.fit(name))
         for seed in _seeds(candidate):
             shutil.rmtree(_of_seed(checkpoint, seed).finished, ignore_errors=True)  # it is in the fit
@@ -131,11 +142,13 @@ def fit(name: str, s: Settings, p: Params, recorder: Recorder) -> Fit:
 
 
 def code_digest() -> str:
-    """Of every module that decides what a training comes to, and of the framework's version."""
+    """Of every module that decides what a training comes to or how it is kept, and of the framework's version."""
     modules: tuple[ModuleType, ...] = (
-        *(augmentation, efficientnet_lite, network, normalization, parts, preprocess, recipe, training, weights),
+        *(augmentation, checkpoint_files, efficientnet_lite, network, normalization),
+        *(parts, preprocess, recipe, training, weights),
     )
-    return key_of(keras.__version__, *(sha256(Path(str(module.__file__))) for module in modules))
+    files = (Path(__file__), *(Path(str(module.__file__)) for module in modules))
+    return key_of(keras.__version__, *(sha256(file) for file in files))
 
 
 def _key(candidate: Candidate, spec: InputSpec, s: Settings) -> str:
@@ -185,6 +198,7 @@ def _fit(
         (result / "seeds").mkdir()
         for one in trained:
             shutil.copyfile(one.folder / NETWORK, network_of(result, one.facts.seed))
+            shutil.copyfile(one.folder / HISTORY, history_of(result, one.facts.seed))
     facts = Fit(
         run_id=recorder.run_id,
         candidate=name,
@@ -200,6 +214,26 @@ def _fit(
     )
     (result / FIT).write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
     checkpoint.finish(result)
+
+
+def _told_again(name: str, candidate: Candidate, checkpoint: Checkpoint, recorder: Recorder) -> Fit:
+    """The facts of a finished fit; where the tracking store has lost its runs, new ones are told all of it."""
+    done = read_fit(checkpoint.finished)
+    recorded = recorder.begin(_run_of(checkpoint, candidate).identity())
+    if recorder.run_id != done.run_id:
+        seeds = []
+        for one in done.seeds:
+            with _run_below(recorder, name, candidate, one.seed) as own:
+                if candidate.seeds > 1:
+                    curve = read_history(history_of(checkpoint.finished, one.seed))
+                    tell(curve, own, own.begin(_of_seed(checkpoint, one.seed).identity()))
+                seeds.append(one.model_copy(update={"run_id": own.run_id}))
+        if candidate.seeds > 1:
+            recorder.numbers(_spread(seeds))
+        done = done.model_copy(update={"run_id": recorder.run_id, "seeds": tuple(seeds)})
+        (checkpoint.finished / FIT).write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    tell(read_history(checkpoint.finished / HISTORY), recorder, recorded)
+    return done
 
 
 def _seeds(candidate: Candidate) -> range:

@@ -1,5 +1,6 @@
 """A fit runs through, goes on after a kill where it was, and is never done twice."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from numpy.typing import NDArray
 from tiny_project import make_tiny_project, pictures
 
 from bloodyspy.adapters.tracking import recording
@@ -61,6 +63,11 @@ def history_of(settings: Settings) -> pd.DataFrame:
     return pd.read_csv(settings.fit("tiny") / "history.csv")
 
 
+def answers_of(settings: Settings) -> NDArray[np.float32]:
+    network = keras.models.load_model(settings.fit("tiny") / "network.keras", compile=False)
+    return np.asarray(network.predict(pictures(5, seed=77)[0], verbose=0))
+
+
 def only_checkpoint(settings: Settings) -> Path:
     (folder,) = (settings.state / "checkpoints").iterdir()
     return folder
@@ -103,7 +110,9 @@ def test_a_fit_learns_is_described_and_is_not_done_twice(settings: Settings) -> 
     assert again.identity == notes.identity
 
     # A tracking store that lost the run gives a new one: the fit is the same, its run is the new one.
-    assert fit("tiny", settings, params, Notes(run_id="r2")) == done.model_copy(update={"run_id": "r2"})
+    moved = fit("tiny", settings, params, Notes(run_id="r2"))
+    assert (moved.run_id, moved.kept.run_id) == ("r2", "r2")
+    assert moved.model_dump(exclude={"run_id", "seeds"}) == done.model_dump(exclude={"run_id", "seeds"})
 
     # Another candidate under the same name is another fit, and takes the place of the first.
     fit("tiny", settings, make_changed(params, epochs=1), other := Notes())
@@ -127,10 +136,13 @@ def make_changed(params: Params, **changes: float) -> Params:
     return params.model_copy(update={"candidates": {"tiny": tiny}})
 
 
-def test_an_interrupted_fit_ends_where_the_uninterrupted_one_does(settings: Settings) -> None:
-    params = make_tiny_project(settings, epochs=4)
+@pytest.mark.parametrize("recipe", [{}, {"weight_averaging": 0.8, "augmentation": "full", "weight_decay": 0.05}])
+def test_an_interrupted_fit_ends_where_the_uninterrupted_one_does(
+    settings: Settings, recipe: dict[str, str | float]
+) -> None:
+    params = make_tiny_project(settings, epochs=4, **recipe)
     fit("tiny", settings, params, Notes())
-    straight = history_of(settings)
+    straight, expected = history_of(settings), answers_of(settings)
     only_checkpoint(settings).rename(settings.state / "straight")
     with pytest.raises(KeyboardInterrupt):
         fit("tiny", settings, params, Notes(break_off_after=2))
@@ -139,6 +151,24 @@ def test_an_interrupted_fit_ends_where_the_uninterrupted_one_does(settings: Sett
     assert list(notes.epochs) == [2, 3, 4]
     same = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
     pd.testing.assert_frame_equal(history_of(settings)[same], straight[same], rtol=0.05, atol=1e-3)
+    np.testing.assert_allclose(answers_of(settings), expected, atol=0.03)
+
+
+def test_the_best_epoch_before_a_kill_is_kept(settings: Settings) -> None:
+    """Its weights come out of the checkpoint."""
+    params = make_tiny_project(settings, epochs=6, learning_rate=0.01, warm_up=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        fit("tiny", settings, params, Notes(break_off_after=3))
+    checkpoint = Checkpoint(only_checkpoint(settings) / "seed-1")
+    state = checkpoint.load()
+    assert state is not None
+    best = state.history[1].model_copy(update={"val_loss": 1e-6})
+    checkpoint.save(dataclasses.replace(state, history=(state.history[0], best, state.history[2])))
+    done = fit("tiny", settings, params, Notes(recorded=3))
+    assert done.kept.best_epoch == 2
+    network = keras.models.load_model(settings.fit("tiny") / "network.keras", compile=False)
+    for kept, expected in zip(network.weights, state.best, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(kept), expected)
 
 
 def test_after_kill_9_the_same_command_goes_on_in_the_same_run(settings: Settings) -> None:
@@ -189,6 +219,11 @@ def test_several_seeds_are_runs_below_one_and_the_best_is_kept(settings: Setting
     assert notes.epochs == notes.children[done.seed - 4].epochs
     kept = (settings.fit("tiny") / "network.keras").read_bytes()
     assert [network_of(settings.fit("tiny"), seed).read_bytes() == kept for seed in (4, 5, 6)].count(True) == 1
+    # A store that lost the runs is told all of them again.
+    moved = fit("tiny", settings, params, again := Notes(run_id="r2"))
+    assert [one.run_id for one in moved.seeds] == [f"r2/tiny seed {seed}/{seed}" for seed in (4, 5, 6)]
+    assert [set(child.epochs) for child in again.children] == [{1, 2}] * 3
+    assert again.told == notes.told
     # A seed is the same alone as among others.
     alone = fit("tiny", settings, make_changed(params, seeds=1, seed=5), Notes())
     assert alone.kept.val_loss == pytest.approx(losses[1], rel=0.05)
