@@ -1,6 +1,8 @@
 """Runs the exported graph. The one place that knows which engine does it; no TensorFlow here."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -59,17 +61,32 @@ class InferenceGraph:
         Raises:
             GraphRefused: the engine does not take the graph.
         """
+        self._path, self._runtime = path, runtime
         self._engine: _Engine
-        if runtime is Runtime.OPENVINO:
-            self._engine = _OpenVino(path, threads, precision)
-        else:
-            self._engine = _OnnxRuntime(path, threads)
+        with self._refusals():
+            if runtime is Runtime.OPENVINO:
+                self._engine = _OpenVino(path, threads, precision)
+            else:
+                self._engine = _OnnxRuntime(path, threads)
 
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of a batch, shape (n, 8)."""
-        if len(batch) <= BATCH:
-            return self._engine(batch) if len(batch) else np.empty((0, len(CELL_TYPES)), dtype=np.float32)
-        return np.concatenate([self._engine(batch[start : start + BATCH]) for start in range(0, len(batch), BATCH)])
+        """Probabilities of a batch, shape (n, 8).
+
+        Raises:
+            GraphRefused: the engine took the graph and cannot run it.
+        """
+        if not len(batch):
+            return np.empty((0, len(CELL_TYPES)), dtype=np.float32)
+        with self._refusals():
+            return np.concatenate([self._engine(batch[start : start + BATCH]) for start in range(0, len(batch), BATCH)])
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """The engines' own errors become one that says which engine and which graph."""
+        try:
+            yield
+        except _errors_of(self._runtime) as exc:
+            raise GraphRefused(self._path, self._runtime, str(exc)) from exc
 
 
 def computes_bfloat16() -> bool:
@@ -77,6 +94,18 @@ def computes_bfloat16() -> bool:
     import openvino
 
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _errors_of(runtime: Runtime) -> tuple[type[Exception], ...]:
+    if runtime is Runtime.OPENVINO:
+        return (RuntimeError,)
+    from onnxruntime.capi import onnxruntime_pybind11_state as engine
+
+    # Each derives from Exception alone; there is no common base.
+    return (
+        *(engine.Fail, engine.InvalidGraph, engine.InvalidProtobuf, engine.InvalidArgument, engine.NotImplemented),
+        *(engine.NoSuchFile, engine.NoModel, engine.RuntimeException, engine.EPFail, engine.EngineError),
+    )
 
 
 class _Engine(Protocol):
@@ -89,21 +118,12 @@ class _OnnxRuntime:
 
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Each derives from Exception alone; there is no common base.
-        refusals = (
-            *(engine.Fail, engine.InvalidGraph, engine.InvalidProtobuf, engine.InvalidArgument),
-            *(engine.NotImplemented, engine.RuntimeException, engine.NoSuchFile),
-        )
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except refusals as exc:
-            raise GraphRefused(path, Runtime.ONNXRUNTIME, str(exc)) from exc
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -146,12 +166,9 @@ class _OpenVino:
         import openvino
 
         core = openvino.Core()
-        try:
-            model = core.read_model(self._path)
-            model.reshape({0: [size, *model.input(0).get_partial_shape()[1:]]})
-            return _FixedBatch(core.compile_model(model, "CPU", self._hints))
-        except RuntimeError as exc:
-            raise GraphRefused(self._path, Runtime.OPENVINO, str(exc)) from exc
+        model = core.read_model(self._path)
+        model.reshape({0: [size, *model.input(0).get_partial_shape()[1:]]})
+        return _FixedBatch(core.compile_model(model, "CPU", self._hints))
 
 
 class _FixedBatch:

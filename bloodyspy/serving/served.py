@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bentoml
-from onnxruntime.capi import onnxruntime_pybind11_state as engine
 
 from bloodyspy.errors import ArtefactInvalid, BloodySpyError, ModelUnavailable
 from bloodyspy.images.preprocess import golden_picture, to_array
@@ -19,12 +18,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the release."""
-
-# A sealed graph that this engine cannot run; its errors share no base class but Exception.
-_UNUSABLE_GRAPH = (
-    *(engine.Fail, engine.InvalidGraph, engine.InvalidProtobuf, engine.InvalidArgument, engine.NotImplemented),
-    *(engine.NoSuchFile, engine.NoModel, engine.RuntimeException, engine.EPFail, engine.EngineError),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +97,16 @@ class ServedModel:
 
     def _load(self, release: Release) -> Served:
         path = self._home / release.path
-        try:
-            classifier = Classifier.load(path, self._threads)
-            if classifier.artefact.digest != release.digest:
-                raise ArtefactInvalid(path, f"it is not the artefact that was released as {release.model}")
-            # The first run of a session is its slowest: make it before anybody waits for it.
-            classifier.probabilities(to_array(golden_picture(), classifier.spec.input)[None])
-        except _UNUSABLE_GRAPH as exc:
-            raise ArtefactInvalid(path, f"its graph does not run here ({exc})") from exc
+        classifier = Classifier.load(path, self._threads)
+        if classifier.artefact.digest != release.digest:
+            raise ArtefactInvalid(path, f"it is not the artefact that was released as {release.model}")
+        # The first run of a session is its slowest: make it before anybody waits for it.
+        classifier.probabilities(to_array(golden_picture(), classifier.spec.input)[None])
         return Served(release, classifier)
 
     def _follow(self) -> None:
         while not self._stopped.wait(LOOK_EVERY):
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception:  # the thread has to outlive what nobody foresaw, or no later release is ever taken up
+                logger.exception("Looking at the release failed; the next look is in %s s", LOOK_EVERY)
