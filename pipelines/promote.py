@@ -5,13 +5,16 @@ released; that is also how a promotion goes on that was killed after the alias h
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from prefect import flow
 
 from bloodyspy.adapters import packaging, registry
+from bloodyspy.errors import ArtefactInvalid, PromotionError
 from bloodyspy.evaluation.comparison import read_comparison
 from bloodyspy.promotion.gate import Decision, decide
 from bloodyspy.promotion.release import annotation, contend, newest, one_at_a_time, recorded
+from bloodyspy.settings import Settings
 from pipelines import shown
 from pipelines.project import project, step
 
@@ -47,7 +50,11 @@ class Promotion:
 
 @flow(name="promote")
 def promote() -> Promotion:
-    """Register the best candidate, hold it against the champion on the same sealed images, and release the champion."""
+    """Register the best candidate, hold it against the champion on the same sealed images, and release the champion.
+
+    Raises:
+        PromotionError: the champion's files cannot be used by this release of BloodySpy.
+    """
     s, p = project()
     with one_at_a_time(s):
         best = newest(read_comparison(s).best, s)
@@ -60,7 +67,7 @@ def promote() -> Promotion:
             challenge(number, s)
             decision = judge(
                 score(number, fetch(number, s), s, p),
-                score(champion.number, fetch(champion.number, s), s, p) if champion else None,
+                score(champion.number, _fetch_champion(champion.number, s), s, p) if champion else None,
                 p.promotion,
             )
             annotate(number, s, tags=annotation(decision), description=decision.summary)
@@ -71,7 +78,7 @@ def promote() -> Promotion:
         champion = registry.champion(s)
         bento = None
         if champion is not None:
-            store(fetch(champion.number, s), champion.number, s)
+            store(_fetch_champion(champion.number, s), champion.number, s)
             bento = build(champion.number, s)
             tell(champion.number, s)
         promotion = Promotion(
@@ -84,3 +91,14 @@ def promote() -> Promotion:
         )
         shown.promotion(promotion.candidate, decision, promotion.champion)
     return promotion
+
+
+def _fetch_champion(number: int, s: Settings) -> Path:
+    try:
+        return fetch(number, s)
+    except ArtefactInvalid as exc:
+        raise PromotionError(
+            f"The champion, version {number}, can be neither scored nor served: {exc.fault}. Nothing was changed. "
+            "Go on with the release of BloodySpy that made it, or take the alias `champion` away from it in the MLflow "
+            "UI and promote again: the best candidate then has only the floors to pass."
+        ) from exc

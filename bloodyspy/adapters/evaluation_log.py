@@ -81,7 +81,10 @@ def log_evaluation(artefact: Artefact, s: Settings, p: Params) -> None:
             logger.info("%s is logged on its run already", artefact.spec.candidate)
             return
         run_id, scores = artefact.spec.run_id, read_scores(artefact)
-        client.set_experiment_tag(client.get_run(run_id).info.experiment_id, _VIEW_TAG, _view(p))
+        experiment = client.get_run(run_id).info.experiment_id
+        client.set_experiment_tag(experiment, _VIEW_TAG, _view(p))
+        address = f"#/experiments/{experiment}/runs?viewStateShareKey={SIDE_BY_SIDE}"
+        client.set_experiment_tag(experiment, "mlflow.note.content", f"[Candidates side by side]({address})")
         for path, figure in _figures(artefact, scores, s, p):
             client.log_figure(run_id, figure, f"figures/{path}.png")
         for card in (CARD, CARD_HTML):
@@ -91,6 +94,7 @@ def log_evaluation(artefact: Artefact, s: Settings, p: Params) -> None:
         # The logged model comes last: it carries the digest that says that everything above is there.
         model = _log_model(client, artefact, note)
         _log_metrics(client, run_id, model.model_id, scores)
+        _log_seeds(client, scores)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
@@ -132,6 +136,13 @@ def _log_metrics(client: MlflowClient, run_id: str, model_id: str, scores: Score
     client.log_batch(
         run_id, metrics=[Metric(key, number, now, 0, model_id=model_id) for key, number in scores.flat().items()]
     )
+
+
+def _log_seeds(client: MlflowClient, scores: Scores) -> None:
+    """What each seed came to stands on the run of its training."""
+    for one in scores.seeds.runs if scores.seeds else ():
+        for name, number in one.model_dump(exclude={"seed", "run_id"}, exclude_none=True).items():
+            client.log_metric(one.run_id, name, number)
 
 
 def _figures(artefact: Artefact, scores: Scores, s: Settings, p: Params) -> Iterator[tuple[str, Figure]]:

@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from bloodyspy.adapters import registry, versioning
 from bloodyspy.errors import DataMissing, PromotionError, RegistryError, VersioningError
+from bloodyspy.model.artifact import SPEC, seal
 from bloodyspy.model.release import read_release
 from bloodyspy.promotion import release
 from bloodyspy.promotion.gate import Decision
@@ -127,6 +128,20 @@ def test_a_champion_is_named_held_and_replaced(s: Settings, flows: Flows) -> Non
     assert check.verdict.overall == "insufficient"
     assert check.page.is_file()
     assert check.folder.parent == s.state / "elsewhere" / "drift"
+
+
+def test_a_champion_of_an_earlier_release_is_told_and_left_where_it_is(s: Settings, flows: Flows) -> None:
+    coloured.candidate(s, "middling")
+    flows.promote()
+    spec = registry.artefact_of(1, s) / SPEC
+    spec.write_text(spec.read_text(encoding="utf-8").replace('"format": 2', '"format": 1'), encoding="utf-8")
+    seal(spec.parent)
+    coloured.candidate(s, "good")
+    with pytest.raises(PromotionError, match=r"version 1, .* of another format .* take the alias"):
+        flows.promote()
+    champion = registry.champion(s)
+    assert champion is not None
+    assert champion.number == 1
 
 
 def decided(done: "Promotion") -> Decision:

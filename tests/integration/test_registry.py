@@ -118,6 +118,7 @@ def test_the_runs_stand_side_by_side_in_the_ui(s: Settings, params: Params) -> N
     client = registry.connect(s)
     run = client.get_run(made.spec.run_id)
     tags = client.get_experiment(run.info.experiment_id).tags
+    assert "viewStateShareKey=side-by-side" in tags["mlflow.note.content"]
     view = json.loads(tags["mlflow.sharedViewState.side-by-side"])
     logged_here = {f"metrics.`{name}`" for name in run.data.metrics} | {f"params.`{name}`" for name in run.data.params}
     assert view["orderByKey"] in logged_here
