@@ -1,7 +1,8 @@
-"""``make bench-accuracy``: the best candidate on real images: five seeds, a learning curve, and without augmentation.
+"""``make bench-accuracy``: the best candidate on real images: five seeds, a learning curve, what each choice is worth.
 
 Each is a candidate of a project of its own that runs the real stages, so what is measured is what the platform trains,
-seals and describes. Interrupted, the same command goes on; what is finished is not repeated.
+seals and describes. The choices of the recipe are compared on the validation part alone: the sealed part decides
+nothing. Interrupted, the same command goes on; what is finished is not repeated.
 """
 
 import json
@@ -11,9 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.laboratory import commit, laboratory, repro
+from benchmarks.laboratory import Changes, commit, laboratory, repro
 from bloodyspy.cells import CellType
+from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.evaluation.comparison import read_scores
+from bloodyspy.evaluation.intervals import wilson
 from bloodyspy.evaluation.scores import Scores
 from bloodyspy.model.artifact import Artefact
 from bloodyspy.model.fits import Fit, read_fit
@@ -22,24 +25,63 @@ from bloodyspy.settings import Settings
 
 BASE, SEEDS, EXTERNAL = "efficientnet_lite0", int(os.environ.get("SEEDS", "5")), ("bccd",)
 SHARES = {"tenth": 0.10, "quarter": 0.25, "half": 0.50}
+CANDIDATES: dict[str, Changes] = {
+    BASE: {"seeds": SEEDS},
+    "without_augmentation": {"augmentation": "none"},
+    **{f"{name}_of_the_images": {"training_share": share} for name, share in SHARES.items()},
+}
+INPUTS = {"whole96": {"size": 96}, "centre128": {"size": 128, "resize": 170}}
+ABLATIONS: dict[str, Changes] = {
+    "positions_only": {"augmentation": "positions"},
+    "whole_field": {"input": "whole96"},
+    "not_averaged": {"weight_averaging": 0.0},
+    "not_smoothed": {"label_smoothing": 0.0},
+    "low_rate": {"learning_rate": 0.0004},
+    "half_the_epochs": {"epochs": 10},
+    "larger_input": {"input": "centre128"},
+    "efficientnet_lite1": {"network": "efficientnet_lite1"},
+    "efficientnet_lite2": {"network": "efficientnet_lite2"},
+}
 RESULT = Path("docs/results/accuracy.json")
 
 
 def main() -> None:
     """Train and evaluate one after the other, most important first; keep and print what is known after each."""
-    candidates: dict[str, dict[str, object]] = {
-        BASE: {"base": BASE, "seeds": SEEDS},
-        "without_augmentation": {"base": BASE, "augmentation": "none"},
-        **{f"{name}_of_the_images": {"base": BASE, "training_share": share} for name, share in SHARES.items()},
-    }
-    s = laboratory("accuracy", candidates, EXTERNAL)
-    known = json.loads(RESULT.read_text(encoding="utf-8"))["candidates"] if RESULT.exists() else {}
-    for name in candidates:
+    declared = {name: {"base": BASE, **changes} for name, changes in (CANDIDATES | ABLATIONS).items()}
+    s = laboratory("accuracy", declared, EXTERNAL, INPUTS)
+    known = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+    known |= {"command": "make bench-accuracy", "machine": machine()}
+    for name in CANDIDATES:
         repro(s, f"evaluate@{name}")
-        known[name] = _numbers(Artefact.open(s.artefact(name)), read_fit(s.fit(name)), s)
-        kept = {"command": "make bench-accuracy", "machine": machine(), "candidates": known}
-        RESULT.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
-        _show(known)
+        numbers = _numbers(Artefact.open(s.artefact(name)), read_fit(s.fit(name)), s)
+        _keep(known, "candidates", name, numbers)
+        _show(known["candidates"])
+    for name, changes in ABLATIONS.items():
+        repro(s, f"train@{name}")
+        _keep(known, "ablations", name, {"changes": changes, **_trained(read_fit(s.fit(name)), s)})
+        _show_ablations(known["ablations"], read_fit(s.fit(BASE)))
+
+
+def _keep(known: dict[str, dict], group: str, name: str, numbers: dict[str, object]) -> None:
+    known.setdefault(group, {})[name] = numbers
+    RESULT.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+
+def _trained(fit: Fit, s: Settings) -> dict[str, object]:
+    manifest = read_manifest(s.manifest)
+    images = int((manifest["part"] == "validation").sum())
+    kept = fit.kept
+    right = round(kept.val_accuracy * images)
+    return {
+        "commit": commit(s.root),
+        "minutes": round(kept.seconds / 60, 2),
+        "validation": {
+            "images": images,
+            "loss": kept.val_loss,
+            "accuracy": wilson(right, images).model_dump(),
+            "balanced_accuracy": kept.val_balanced_accuracy,
+        },
+    }
 
 
 def _numbers(artefact: Artefact, fit: Fit, s: Settings) -> dict[str, object]:
@@ -94,4 +136,16 @@ def _show(known: dict[str, dict]) -> None:
             mean, spread = one["seeds"]["mean"], one["seeds"]["standard_deviation"]
             names = ("test_accuracy", "test_balanced_accuracy", "test_ig_sensitivity", "test_ece")
             table.add_row("  mean of seeds ± sd", *(f"{mean[key]:.2%} ± {spread[key]:.2%}" for key in names), "", "")
+    Console().print(table)
+
+
+def _show_ablations(known: dict[str, dict], base: Fit) -> None:
+    table = Table("change", "loss", "accuracy", "balanced", "minutes", title="Validation part")
+    for one in base.seeds:
+        numbers = (f"{one.val_loss:.4f}", f"{one.val_accuracy:.2%}", f"{one.val_balanced_accuracy:.2%}")
+        table.add_row(f"none, seed {one.seed}", *numbers, f"{one.seconds / 60:.1f}")
+    for name, one in known.items():
+        found = one["validation"]
+        numbers = (f"{found['loss']:.4f}", f"{found['accuracy']['value']:.2%}", f"{found['balanced_accuracy']:.2%}")
+        table.add_row(name, *numbers, f"{one['minutes']:.1f}")
     Console().print(table)

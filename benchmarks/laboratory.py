@@ -9,21 +9,28 @@ import sys
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 
 from bloodyspy.settings import Settings
 
 IMAGES = Path(os.environ.get("BLOODYSPY_TEST_DATA", "../shared/data"))
 """Folder of real images, as the tests know it: ``pbc/<class>/``, ``other-labs/<name>/<class>/``."""
 
+Changes = dict[str, object]
 
-def laboratory(name: str, candidates: dict[str, dict[str, object]], external: tuple[str, ...] = ()) -> Settings:
+
+def laboratory(
+    name: str,
+    candidates: dict[str, Changes],
+    external: tuple[str, ...] = (),
+    inputs: dict[str, dict[str, int]] | None = None,
+) -> Settings:
     """Clone, import and declare.
 
     Args:
         name: of the folder under var/benchmarks.
         candidates: by name, what differs from the candidate of params.yaml that ``base`` names.
         external: folders below ``other-labs`` that the evaluation measures as well.
+        inputs: declared beside those of params.yaml.
 
     Returns:
         Settings of the clone.
@@ -36,10 +43,12 @@ def laboratory(name: str, candidates: dict[str, dict[str, object]], external: tu
         )
     if not (root / ".git").is_dir():
         _run(here, "git", "clone", "--quiet", str(here), str(root))
-    _run(root, "git", "fetch", "--quiet")
-    _run(root, "git", "reset", "--quiet", "--hard", "origin/HEAD")
-    if changed := _run(here, "git", "status", "--porcelain").strip():
-        Console().print(f"Not measured: what is not committed here.\n{changed}", highlight=False)
+    _run(root, "git", "fetch", "--quiet", "origin", commit(here, short=False))
+    _run(root, "git", "reset", "--quiet", "--hard", "FETCH_HEAD")
+    if changed := _run(
+        here, "git", "status", "--porcelain", "bloodyspy", "benchmarks", "dvc.yaml", "params.yaml"
+    ).strip():
+        sys.exit(f"A number belongs to a commit: commit this first.\n{changed}")
     params = root / "params.yaml"
     content = yaml.safe_load(params.read_text(encoding="utf-8"))
     known = content["candidates"]
@@ -49,7 +58,8 @@ def laboratory(name: str, candidates: dict[str, dict[str, object]], external: tu
     }
     content["tuning"] = {}
     used = {str(candidate["input"]) for candidate in content["candidates"].values()}
-    content["inputs"] = {one: spec for one, spec in content["inputs"].items() if one in used}
+    declared = {**content["inputs"], **(inputs or {})}
+    content["inputs"] = {one: spec for one, spec in declared.items() if one in used}
     content["evaluation"]["external"] = {one: str(images / "other-labs" / one) for one in external}
     params.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     if not (root / "data" / "dataset.json").exists():
@@ -63,13 +73,15 @@ def repro(settings: Settings, *stages: str) -> None:
     _run(settings.root, "dvc", "repro", *stages, shown=True)
 
 
-def commit(root: Path) -> str:
+def commit(root: Path, *, short: bool = True) -> str:
     """The commit that is measured."""
-    return _run(root, "git", "rev-parse", "--short", "HEAD").strip()
+    return _run(root, "git", "rev-parse", *(["--short"] if short else []), "HEAD").strip()
 
 
 def _run(root: Path, *command: str, shown: bool = False) -> str:
-    done = subprocess.run(command, cwd=root, stdout=None if shown else subprocess.PIPE, text=True)
+    # The package is installed from the working tree, which goes on changing: what runs here is the clone's own.
+    own = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=root, env=own, stdout=None if shown else subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"`{' '.join(command)}` in {root} failed: what is measured stands or falls with it.")
     return done.stdout or ""
