@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ ROOT = Path(__file__).parents[1]
 # Tools write to the home folder unless told otherwise; their threads must not fight over two cores.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Started in the background by a shell, the tests would ignore interrupts, and so would every command they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from bloodyspy.params import Params, load_params  # noqa: E402  (the environment comes first)
 from bloodyspy.settings import Settings, load_settings  # noqa: E402

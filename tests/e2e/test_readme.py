@@ -1,10 +1,12 @@
 """Every ``bash`` block of the README, in order, in one shell of a clone; servers stay up for the blocks that follow."""
 
+import contextlib
 import os
 import re
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,17 @@ up() {  # up LOG ADDRESS-OR-WORDS PID
 
 def blocks(readme: str) -> list[str]:
     return re.findall(r"^```bash\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+
+
+def end(group: int) -> None:
+    """End every process of a group; BentoML's workers are in groups of their own, which it ends when it is asked to."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.1)
+        os.killpg(group, signal.SIGKILL)
 
 
 def free_port() -> str:
@@ -74,11 +87,8 @@ def test_the_commands_of_the_readme_run(clone: Clone, tmp_path: Path) -> None:
         try:
             status = shell.wait(timeout=800)
         finally:
-            os.killpg(shell.pid, signal.SIGTERM)
-            try:
-                shell.wait(timeout=10)
-            finally:
-                os.killpg(shell.pid, signal.SIGKILL)
+            end(shell.pid)
+            shell.wait(timeout=10)
     said = told.read_text(errors="replace")
     assert status == 0, said[-6000:]
     answers = re.findall(r'"predicted":\s*"([a-z ]+)"', said)
