@@ -7,14 +7,15 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.table import Table
 
-from bloodyspy.errors import BloodySpyError
+from bloodyspy.errors import BloodySpyError, full_disk
 from bloodyspy.params import Params, load_params
 from bloodyspy.settings import Settings, load_settings
 
@@ -24,12 +25,12 @@ users_app = typer.Typer(no_args_is_help=True, help="Users of the service.")
 app.add_typer(data_app, name="data")
 app.add_typer(users_app, name="users")
 
-console = Console()
-errors = Console(stderr=True)
+console = Console(markup=False, emoji=False)  # paths are other people's words
+errors = Console(stderr=True, emoji=False)
 
 
 def main() -> None:
-    """Entry point: errors of ours are one sentence and exit code 1, never a traceback."""
+    """Entry point: errors of ours, and a full disk, are one sentence and exit code 1, never a traceback."""
     logging.basicConfig(
         level=logging.WARNING,
         format="%(message)s",
@@ -39,8 +40,18 @@ def main() -> None:
     try:
         app()
     except BloodySpyError as exc:
-        errors.print(f"[bold red]error[/]: {exc}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _fail(str(exc))
+    except Exception as exc:
+        full = full_disk(exc)
+        if full is None:
+            raise
+        place = f" for {full.filename}" if full.filename else ""
+        _fail(f"No space is left{place}. Free some and run the same command again: training goes on where it was.")
+
+
+def _fail(sentence: str) -> NoReturn:
+    errors.print(f"[bold red]error[/]: {escape(sentence)}", highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 def _context() -> tuple[Settings, Params]:
@@ -181,9 +192,7 @@ def predict(
     found = find(paths)
     done = write(classifier, found.files, table)
     rate = f"{len(found.files):,} files in {done.seconds:.1f} s, {len(found.files) / done.seconds:,.0f} a second"
-    console.print(
-        f"{table}: {rate}, by {classifier.spec.candidate} (run {classifier.spec.run_id}).", markup=False, soft_wrap=True
-    )
+    console.print(f"{table}: {rate}, by {classifier.spec.candidate} (run {classifier.spec.run_id}).", soft_wrap=True)
     console.print(", ".join(f"{count:,} {cell}" for cell, count in done.counts.items()) or "Nothing was classified.")
     if found.left_out:
         console.print(f"{found.left_out:,} files of the folders were left out: hidden, or not named like pictures.")

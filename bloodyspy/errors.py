@@ -29,6 +29,7 @@ Each error builds its own sentence from its facts and says what to do next::
     └── MonitoringError          observations or a reference cannot be read
 """
 
+import errno
 from pathlib import Path
 
 
@@ -166,3 +167,13 @@ class UsersUnavailable(ServiceError):
 
 class MonitoringError(BloodySpyError):
     """Observations or a reference cannot be read."""
+
+
+def full_disk(exc: BaseException) -> OSError | None:
+    """The system's refusal of more bytes, of a disk or a quota, that an exception is or came from; None if neither."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -11,7 +11,8 @@ from bloodyspy.params import Candidate, load_params
 def put_candidate(path: Path, name: str, candidate: Candidate, remark: str) -> bool:
     """Add a candidate to the end of ``candidates``, or put it in the place of the one of that name.
 
-    Comments, order and layout of all else stay, byte for byte. The file is replaced whole or not at all.
+    Comments, order and layout of all else stay, byte for byte; a file without an end of its last line may get one. The
+    file, or the one that a link leads to, is replaced whole or not at all.
 
     Args:
         path: params.yaml.
@@ -26,14 +27,18 @@ def put_candidate(path: Path, name: str, candidate: Candidate, remark: str) -> b
     """
     if load_params(path).candidates.get(name) == candidate:
         return False
-    text = path.read_text(encoding="utf-8")
+    path = path.resolve()
+    text = path.read_bytes().decode()  # as text its line ends would all become one kind
+    end = "\r\n" if "\r\n" in text else "\n"
     fields = yaml.safe_dump(candidate.model_dump(), sort_keys=False, allow_unicode=True)
-    entry = [f"  {name}:  # {remark}", *(f"    {line}" for line in fields.splitlines())]
-    lines = text.splitlines()
+    entry = [f"  {name}:  # {remark}{end}", *(f"    {line}{end}" for line in fields.splitlines())]
+    lines = text.splitlines(keepends=True)
     first, beyond = _place(text, name)
+    if first == len(lines) and not lines[-1].endswith(("\r", "\n")):
+        lines[-1] += end
     writing = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        writing.write_text("\n".join([*lines[:first], *entry, *lines[beyond:]]) + "\n", encoding="utf-8")
+        writing.write_bytes("".join([*lines[:first], *entry, *lines[beyond:]]).encode())
         load_params(writing)
         writing.replace(path)
     finally:

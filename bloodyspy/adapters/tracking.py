@@ -27,7 +27,7 @@ _NAMES = {"seconds": "epoch_seconds"}
 
 
 def recording(name: str, s: Settings, p: Params) -> AbstractContextManager["RunRecorder"]:
-    """A recorder for :func:`bloodyspy.model.training.fit` of one candidate.
+    """A recorder for :func:`bloodyspy.model.fits.fit` of one candidate.
 
     The run is started, or found and reopened, when the fit begins. It ends as FINISHED; as KILLED on an interrupt from
     the keyboard and on :class:`Pruned`; as FAILED on any other exception. After ``kill -9`` it stays RUNNING until the

@@ -119,10 +119,14 @@ class Checkpoint:
         }
         history = np.frombuffer(_HISTORY.dump_json(state.history), np.uint8)
         writing = self._state.with_suffix(".writing")
-        with writing.open("wb") as stream:
-            np.savez(stream, history=history, **arrays)  # type: ignore[arg-type]
-            stream.flush()
-            os.fsync(stream.fileno())
+        try:
+            with writing.open("wb") as stream:
+                np.savez(stream, history=history, **arrays)  # type: ignore[arg-type]
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError:
+            writing.unlink(missing_ok=True)  # a full disk needs the room
+            raise
         writing.replace(self._state)
 
     def load(self) -> State | None:

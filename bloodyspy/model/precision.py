@@ -40,9 +40,10 @@ def choose(
     """Export a network, hold every runtime and precision against Keras, time them, and choose which serves.
 
     A float32 graph is refused if a probability differs by more than 1e-4 or any class differs; a reduced precision if
-    balanced accuracy falls or calibration error rises by more than 0.2 points. Of those that remain, the one fastest in
-    batches of 32 serves, unless it is slower than float32 on a single picture. Writes graph.onnx into ``folder``, and
-    graph.int8.onnx where a runtime was let through with it.
+    balanced accuracy falls or calibration error rises by more than 0.2 points. What another engine or
+    precision fails at is left out. Of those that remain, the one fastest in batches of 32 serves, unless it is slower
+    than float32 on a single picture. Writes graph.onnx into ``folder``, and graph.int8.onnx where a runtime was let
+    through with it.
 
     Args:
         network: network.keras.
@@ -58,7 +59,6 @@ def choose(
     if not len(validation[0]) or not len(calibration[0]):
         raise ExportMismatch(f"{network} cannot be compared on no pictures at all. Import more, or change `split`.")
     export(network, folder / GRAPH)
-    quantize(folder / GRAPH, folder / GRAPH_INT8, calibrate_on)
     expected = tuple(answers(network, images) for images, _ in (validation, calibration))
     baseline = quality(validation[1], expected[0], calibration[1], expected[1])
     graphs: list[InferenceGraph] = []
@@ -66,15 +66,22 @@ def choose(
     for runtime, precision, file in _KINDS:
         if precision is Precision.BFLOAT16 and not computes_bfloat16():
             continue
+        if not (folder / file).exists():  # there is no graph of eight bits
+            continue
         try:
             graph = InferenceGraph(folder / file, threads, runtime, precision)
             found = tuple(graph(images) for images, _ in (validation, calibration))
             parity = compare(validation[1], calibration[1], expected, found)
         except (GraphRefused, ExportMismatch) as exc:
-            if file == GRAPH and runtime is Runtime.ONNXRUNTIME:
+            if not graphs:
                 raise ExportMismatch(f"{folder / file} is not {network}: {exc}") from exc
             logger.warning("%s in %s is left out: %s", precision, runtime, exc)
             continue
+        if not graphs:  # the first, float32 in ONNX Runtime, has to be the network; the others may fail
+            accepted, reason = judge(precision, parity, baseline)
+            if not accepted:
+                raise ExportMismatch(f"{folder / GRAPH} is not {network}: {reason}. Choose another network.")
+            _quantize(folder, calibrate_on)
         graphs.append(graph)
         compared.append((runtime, precision, file, parity))
     speeds = measure(graphs, validation[0][:32])
@@ -82,10 +89,8 @@ def choose(
         _variant(runtime, precision, folder / file, parity, baseline, speed)
         for (runtime, precision, file, parity), speed in zip(compared, speeds, strict=True)
     )
-    if not variants[0].accepted:
-        raise ExportMismatch(f"{folder / GRAPH} is not {network}: {variants[0].reason}. Choose another network.")
     if not any(variant.accepted and variant.file == GRAPH_INT8 for variant in variants):
-        (folder / GRAPH_INT8).unlink()
+        (folder / GRAPH_INT8).unlink(missing_ok=True)
     served = fastest(variants)
     chosen = variants[served]
     for variant in variants:
@@ -101,6 +106,16 @@ def choose(
         memory_mb=memory(folder / chosen.file, threads, chosen.runtime, chosen.precision, validation[0].shape[1]),
         images_compared=len(validation[0]),
     )
+
+
+def _quantize(folder: Path, pictures: NDArray[np.uint8]) -> None:
+    """Write the eight-bit graph; where that fails, none, and the log tells why."""
+    try:
+        quantize(folder / GRAPH, folder / GRAPH_INT8, pictures)
+    except OSError:  # a full disk is no fault of the graph
+        raise
+    except Exception as exc:  # noqa: BLE001  three libraries work on it, each with errors of its own
+        logger.warning("%s is left out: %s", Precision.INT8, " ".join(str(exc).split()))
 
 
 def _variant(

@@ -30,6 +30,8 @@ COLUMNS: tuple[str, ...] = ("path", "predicted", "confidence", *PROBABILITIES, "
 BATCH = 32
 """Files of one piece of work: read, prepared and classified by one thread."""
 
+_FORMULAS = ("=", "+", "-", "@", "\t")  # what a spreadsheet would calculate in the place of showing it
+
 _AHEAD = 4  # pieces in work or waiting to be written, for each thread: what memory is bounded by
 
 
@@ -49,11 +51,14 @@ class Prediction:
         return None if self.probabilities is None else CELL_TYPES[self.probabilities.index(max(self.probabilities))]
 
     def row(self, run_id: str) -> tuple[str, ...]:
-        """Values in the order of :data:`COLUMNS`; probabilities with six decimals."""
+        """Values in the order of :data:`COLUMNS`; probabilities with six decimals, no path that is a formula."""
+        path = str(self.path).replace("\r", "\\r")  # Python's csv would not quote it: to readers a row would end there
+        if path.startswith(_FORMULAS):
+            path = f"./{path}"  # the same file still
         if self.probabilities is None:
-            return (str(self.path), "", "", *("" for _ in PROBABILITIES), self.error, run_id)
+            return (path, "", "", *("" for _ in PROBABILITIES), self.error, run_id)
         values = (f"{p:.6f}" for p in (max(self.probabilities), *self.probabilities))
-        return (str(self.path), str(self.predicted), *values, "", run_id)
+        return (path, str(self.predicted), *values, "", run_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """From a float32 graph to one of eight bits: static, calibrated on pictures of the training part."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def quantize(graph: Path, quantized: Path, pictures: NDArray[np.uint8]) -> None:
         pictures: prepared pictures of the training part, (n, size, size, 3); a few hundred of all classes.
     """
     writing = quantized.with_name(f".{quantized.name}.writing")
-    with tempfile.TemporaryDirectory(prefix="quantize-") as folder:
+    with contextlib.ExitStack() as leaving:
+        leaving.callback(writing.unlink, missing_ok=True)
+        folder = leaving.enter_context(tempfile.TemporaryDirectory(prefix="quantize-"))
         # Folds batch norms into the convolutions before them: what is left between the two would stay in float32.
         folded = Path(folder) / "folded.onnx"
         quant_pre_process(graph, folded, skip_symbolic_shape=True)
@@ -50,7 +53,7 @@ def quantize(graph: Path, quantized: Path, pictures: NDArray[np.uint8]) -> None:
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
-    writing.replace(quantized)
+        writing.replace(quantized)
 
 
 class _Pictures(CalibrationDataReader):

@@ -109,9 +109,17 @@ def put_back(study: optuna.Study, trial: FrozenTrial, deaths: int = 1) -> None:
 
 
 def give_up(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Take a running trial from a worker that is known to be dead, and queue it again."""
-    study.tell(trial.number, state=TrialState.FAIL)
-    put_back(study, trial)
+    """Queue again what a worker that is known to be dead left running, or failed and not yet queued."""
+    if trial.state == TrialState.RUNNING:
+        study.tell(trial.number, state=TrialState.FAIL)
+        put_back(study, trial)
+    else:  # which of the two it died of is not known: of the trial, or of a kill while the trial was handed on
+        put_back(study, trial, deaths=0)
+
+
+def may_go_on(trial: FrozenTrial) -> bool:
+    """Whether one more worker may die over a trial before it is left out."""
+    return int(trial.user_attrs.get(_DEATHS, 0)) < _DEATHS_ALLOWED
 
 
 def take_from_the_silent(study: optuna.Study) -> None:
@@ -129,7 +137,8 @@ def sampler(declared: Study, number: int) -> TPESampler:
 def suggest(trial: optuna.Trial, declared: Study, base: Candidate) -> Candidate:
     """The candidate of a trial: the base with the fields of the space as Optuna proposes them.
 
-    Numbers are rounded to three digits before they are used: the winner in params.yaml is what was tried.
+    Numbers are rounded to three digits before they are used, where that leaves them in their range: the winner in
+    params.yaml is what was tried.
     """
     candidate = base.changed({key: _value(trial, key, domain, base) for key, domain in declared.space.items()})
     trial.set_user_attr(_CANDIDATE, candidate.model_dump_json())
@@ -145,7 +154,9 @@ def _value(trial: optuna.Trial, key: str, domain: Range | Choices, base: Candida
         base.changed({key: domain.low + (domain.high - domain.low) / math.pi})
     except ParamsError:  # the field takes whole numbers only
         return trial.suggest_int(key, int(domain.low), int(domain.high), log=domain.log)
-    return float(f"{trial.suggest_float(key, domain.low, domain.high, log=domain.log):.3g}")
+    exact = trial.suggest_float(key, domain.low, domain.high, log=domain.log)
+    rounded = float(f"{exact:.3g}")
+    return rounded if domain.low <= rounded <= domain.high else exact
 
 
 def _pruner(declared: Study) -> optuna.pruners.BasePruner:

@@ -10,8 +10,9 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
@@ -19,8 +20,11 @@ from filelock import BaseFileLock, FileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from bloodyspy.dataset import manifest as manifests
-from bloodyspy.errors import BloodySpyError, Pruned, TrainingFailed
+from bloodyspy.dataset.preparation import ARRAY_FILE, load_prepared
+from bloodyspy.errors import BloodySpyError, Pruned, TrainingFailed, full_disk
 from bloodyspy.model import study as studies
+from bloodyspy.model import weights
+from bloodyspy.model.artifact import sha256
 from bloodyspy.model.checkpoint import Checkpoint, Epoch, key_of
 from bloodyspy.params import Candidate, InputSpec, Params
 from bloodyspy.settings import Settings
@@ -75,11 +79,13 @@ def tune(name: str, s: Settings, p: Params, recorder: "Recorder", train: Train, 
         name: a study of params.yaml.
         recorder: of the study's run; each trial becomes a child of it.
         train: trains one candidate.
-        code: digest of the code that trains. Another code, space, base candidate or data set is another study.
+        code: digest of the code that trains. Another code, space, base candidate, data set or weights file is another
+            study.
 
     Raises:
         ParamsError: there is no such study.
-        DataMissing: there is no manifest.
+        DataMissing: there is no manifest or prepared array.
+        WeightsUnavailable: a weights file is not there.
         SettingsError: the storage of studies cannot be reached.
         TrainingFailed: no trial ended with a usable network.
     """
@@ -95,13 +101,15 @@ class _Worker:
         self._declared = p.study(name)
         self._base = p.candidate(self._declared.candidate)
         space = self._declared.space
-        inputs = space["input"].samples if "input" in space else [self._base.input]
+        inputs = [str(name) for name in (space["input"].samples if "input" in space else [self._base.input])]
         key = key_of(
             self._base.model_dump_json(),
             manifests.digest(s.manifest),
             code,
             *(f"{key}: {domain.model_dump_json()}" for key, domain in space.items()),
-            *(p.inputs[str(name)].model_dump_json() for name in inputs),
+            *(p.inputs[name].model_dump_json() for name in inputs),
+            *(_digest(s.prepared(name)) for name in inputs),
+            *self._weights(),
         )
         self._folder = s.tuning / f"{name}-{key}"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +117,13 @@ class _Worker:
             self._study = studies.open_study(self._folder.name, self._declared, s)
             recorder.begin(studies.identity_of(self._study))
         self._waits = False
+
+    def _weights(self) -> Iterator[str]:
+        """Digests of the weights files that a trial may begin with."""
+        space = self._declared.space
+        for name in space["weights"].samples if "weights" in space else [self._base.weights]:
+            file = weights.locate(str(name), self._settings.weights)
+            yield sha256(file) if file else ""
 
     def _claims(self) -> FileLock:
         """Held while a trial is being claimed: workers on this machine do so one after the other."""
@@ -122,50 +137,78 @@ class _Worker:
         with self._claims() as claim:
             self._take_from_the_dead()
             trials = studies.latest(self._study)
-            states = [trial.state for trial in trials]
-            if len(trials) < self._declared.trials or TrialState.WAITING in states:
+            waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+            # Optuna hands out what waits before it begins another.
+            if not all(map(self._held, waiting)) or (not waiting and len(trials) < self._declared.trials):
                 self._run(claim)
                 return True
-        if TrialState.RUNNING not in states:
+        running = [trial for trial in trials if trial.state in (TrialState.WAITING, TrialState.RUNNING)]
+        if not running:
             return False
         if not self._waits:
-            running = [studies.number_of(self._study, trial) for trial in trials if trial.state == TrialState.RUNNING]
-            logger.info("%s: waiting for trial %s of another worker", self._name, ", ".join(map(str, running)))
+            numbers = ", ".join(str(studies.number_of(self._study, trial)) for trial in running)
+            logger.info("%s: waiting for trial %s of another worker", self._name, numbers)
         self._waits = True
         time.sleep(_POLL)
         return True
 
+    def _held(self, trial: FrozenTrial) -> bool:
+        """Whether another process on this machine works on a trial, whatever the storage thinks."""
+        try:
+            with self._checkpoint(trial).held():
+                return False
+        except TrainingFailed:
+            return True
+
     def _take_from_the_dead(self) -> None:
-        if not studies.on_this_machine(self._settings):
+        here = studies.on_this_machine(self._settings)
+        if not here:
             studies.take_from_the_silent(self._study)
-            return
-        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            # Who works on a trial holds its checkpoint until the storage knows how it ended.
-            with contextlib.suppress(TrainingFailed), self._checkpoint(trial).held():
-                studies.give_up(self._study, trial)
+        for trial in studies.latest(self._study):
+            checkpoint = self._checkpoint(trial)
+            running = here and trial.state == TrialState.RUNNING
+            # Of a trial that is over nothing is left: who wanted to queue this one again was killed before that.
+            left = trial.state == TrialState.FAIL and studies.may_go_on(trial) and checkpoint.folder.is_dir()
+            if not running and not left:
+                continue
+            # Who works on a trial holds its checkpoint until the storage knows how it ended and who goes on.
+            with contextlib.suppress(TrainingFailed), checkpoint.held():
+                begun = checkpoint.finished.is_dir() or checkpoint.load() is not None
+                now = {one.number: one.state for one in studies.latest(self._study)}
+                if (running or begun) and now.get(trial.number) == trial.state:  # else it ended a moment ago
+                    studies.give_up(self._study, trial)
 
     def _run(self, claim: BaseFileLock) -> None:
         """Let Optuna begin a trial or take a waiting one; ``claim`` is given back as soon as it is ours."""
         self._waits = False
         self._study.sampler = studies.sampler(self._declared, len(self._study.get_trials(deepcopy=False)))
         claimed: list[optuna.Trial] = []
+        ours = False  # whether this worker came to hold the trial's checkpoint
         with contextlib.ExitStack() as held:
 
             def objective(trial: optuna.Trial) -> float:
+                nonlocal ours
                 claimed.append(trial)
                 checkpoint = self._checkpoint(self._frozen(trial))
                 held.enter_context(checkpoint.held())
+                ours = True
                 claim.release()
                 return self._objective(trial, checkpoint)
 
             try:
                 self._study.optimize(objective, n_trials=1, catch=(TrainingFailed,))
             except BaseException as exc:
-                if claimed:
-                    deaths = 0 if isinstance(exc, KeyboardInterrupt | BloodySpyError) else 1  # what a person can mend
-                    studies.put_back(self._study, self._frozen(claimed[0]), deaths)
+                if claimed and not self._taken(claimed[0]):
+                    mendable = isinstance(exc, KeyboardInterrupt | BloodySpyError) or full_disk(exc)  # by a person
+                    studies.put_back(self._study, self._frozen(claimed[0]), deaths=0 if mendable else 1)
+                elif claimed and isinstance(exc, ValueError):  # Optuna's answer to who tells it of a trial that is over
+                    logger.info("%s: a trial was queued again while this worker was not heard of", self._name)
+                    return
                 raise
             over = self._frozen(claimed[0])
+            if not ours:
+                studies.put_back(self._study, over, deaths=0)
+                return
             shutil.rmtree(self._checkpoint(over).folder, ignore_errors=True)
         self._tell(over)
 
@@ -182,23 +225,33 @@ class _Worker:
         try:
             with self._recorder.child(title, {**candidate.facts(), "seeds": "1", "trial": str(number)}) as child:
 
-                def watch(row: Epoch) -> None:
-                    if row.epoch in losses:
-                        return
+                def note(row: Epoch) -> None:
                     losses[row.epoch] = row.val_loss
                     trial.report(row.val_loss, row.epoch)
                     child.numbers({"best_val_loss": min(losses.values())})
+
+                def watch(row: Epoch) -> None:
+                    if row.epoch in losses:
+                        return
+                    note(row)
                     if row.epoch < candidate.epochs and trial.should_prune():
                         raise Pruned(f"Trial {number} was ended after epoch {row.epoch}: others were better by then.")
 
                 spec = self._params.inputs[candidate.input]
                 history = self._train(title, candidate, spec, checkpoint, child, self._settings, watch)
+                for row in history:  # a training that was finished before tells nothing to those who watch
+                    if row.epoch not in losses:
+                        note(row)
         except Pruned as exc:
             raise optuna.TrialPruned(str(exc)) from exc
         except TrainingFailed as exc:
             logger.warning("%s: trial %d failed: %s", self._name, number, exc)
             raise
         return min(row.val_loss for row in history)
+
+    def _taken(self, trial: optuna.Trial) -> bool:
+        """Whether another worker thought this one dead, and queued its trial again."""
+        return trial.number not in {one.number for one in studies.latest(self._study)}
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[trial.number]
@@ -261,6 +314,11 @@ class _Worker:
             pruned=counts[TrialState.PRUNED],
             failed=counts[TrialState.FAIL],
         )
+
+
+def _digest(prepared: Path) -> str:
+    load_prepared(prepared)  # tells what to run where it is missing
+    return sha256(prepared / ARRAY_FILE)
 
 
 def _loss(trial: FrozenTrial) -> float:

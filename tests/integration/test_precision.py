@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade import write_graph
 from networks import saved
-from tiny_project import pictures
+from tiny_project import SIZE, pictures
 
 from bloodyspy.errors import ExportMismatch
 from bloodyspy.model import precision
@@ -86,6 +87,32 @@ def test_eight_bits_calibrated_on_the_wrong_pictures_are_refused(
     assert report.choice.precision is not Precision.INT8
     assert not (tmp_path / GRAPH_INT8).exists()
     assert f"{report.choice.name} serves" in caplog.text
+
+
+def test_a_graph_that_onnx_runtime_does_not_take_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = tmp_path / "network.keras"
+    monkeypatch.setattr(precision, "export", lambda _network, graph: graph.write_bytes(b"no graph"))
+    monkeypatch.setattr(precision, "answers", lambda _network, images: np.full((len(images), 8), 1 / 8, np.float32))
+    with pytest.raises(ExportMismatch, match=f"{tmp_path / GRAPH} is not {network}.*onnxruntime does not take"):
+        choose(network, tmp_path, TYPICAL, VALIDATION, CALIBRATION)
+
+
+def test_without_eight_bits_the_others_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*_: object) -> None:
+        raise ValueError("this operator\ncannot be quantized")
+
+    monkeypatch.setattr(precision, "export", lambda _network, graph: write_graph(graph, SIZE))
+    monkeypatch.setattr(precision, "answers", lambda _network, images: InferenceGraph(tmp_path / GRAPH)(images))
+    monkeypatch.setattr(precision, "quantize", failing)
+    report = choose(tmp_path / "network.keras", tmp_path, TYPICAL, VALIDATION, CALIBRATION)
+    assert Precision.INT8 not in {variant.precision for variant in report.variants}
+    assert {variant.runtime for variant in report.variants} == set(Runtime)
+    assert "int8 is left out: this operator cannot be quantized" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == [GRAPH]
 
 
 def test_nothing_is_compared_with_nothing(network: Path, tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
 """A search by workers that come and go: real Optuna on SQLite, real MLflow on SQLite, real processes, real kills."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import optuna
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -16,8 +22,10 @@ from tiny_project import declare_study, make_tiny_project
 from trained import train
 
 from bloodyspy.adapters.tracking import recording_study
-from bloodyspy.errors import TrainingFailed
-from bloodyspy.model.checkpoint import Epoch
+from bloodyspy.errors import DataMissing, SettingsError, TrainingFailed, WeightsUnavailable
+from bloodyspy.model import study as studies
+from bloodyspy.model import tuning
+from bloodyspy.model.checkpoint import Checkpoint, Epoch
 from bloodyspy.model.tuning import tune
 from bloodyspy.params import load_params
 from bloodyspy.settings import Settings
@@ -107,28 +115,160 @@ def test_a_search_finds_the_best_of_the_space(settings: Settings) -> None:
         assert len(other.children) == (3 if "space" in changes else 0)  # another space is another study
 
 
-def test_a_trial_goes_on_after_what_a_person_can_mend(settings: Settings) -> None:
-    make_tiny_project(settings, epochs=4)
-    params = declare_study(settings, 1)
-    begun: list[int] = []
+class Disturbed:
+    """A training to which something happens after the checkpoint of an epoch, before anybody is told of it."""
 
-    def interrupted(*arguments: object) -> tuple[Epoch, ...]:
+    def __init__(self, happens: Mapping[int, Callable[[], object]]) -> None:
+        self.epochs: list[int] = []
+        self._happens = happens
+
+    def __call__(self, *arguments: object) -> tuple[Epoch, ...]:
         *others, watch = arguments
 
-        def stop(row: Epoch) -> None:
+        def told(row: Epoch) -> None:
+            self.epochs.append(row.epoch)
+            self._happens.get(row.epoch, tuple)()
             watch(row)  # type: ignore[operator]
-            begun.append(row.epoch)
-            if row.epoch in (1, 3):
-                raise KeyboardInterrupt
 
-        return train(*others, stop)  # type: ignore[arg-type]
+        return train(*others, told)  # type: ignore[arg-type]
 
-    for _ in range(2):
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def happens() -> None:
+        raise error
+
+    return happens
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), SettingsError("wrong"), OSError(errno.ENOSPC, "full"), OSError(errno.EDQUOT, "full")]
+)
+def test_a_trial_goes_on_after_what_a_person_can_mend(settings: Settings, error: BaseException) -> None:
+    make_tiny_project(settings, epochs=6)
+    params = declare_study(settings, 1)
+    training = Disturbed(dict.fromkeys((1, 2, 3, 5), raising(error)))  # more often than workers may die over a trial
+    for _ in range(4):
+        with pytest.raises(type(error)):
+            tune("tuned", settings, params, Notes(), training)
+    found = tune("tuned", settings, params, Notes(), training)
+    assert training.epochs == [1, 2, 3, 4, 5, 6]
+    assert (found.completed, found.failed, found.best[0].number, found.best[0].epochs) == (1, 0, 1, 6)
+
+
+def test_a_trial_that_was_left_out_is_not_taken_up_again(settings: Settings) -> None:
+    make_tiny_project(settings, epochs=9)
+    params = declare_study(settings, 1)
+    training = Disturbed(dict.fromkeys(range(1, 9), raising(MemoryError())))
+    for _ in range(4):
+        with pytest.raises(MemoryError):
+            tune("tuned", settings, params, Notes(), training)
+    assert list(settings.tuning.glob("*/trial-*/state.npz"))
+    with pytest.raises(TrainingFailed, match="None of the 1 trials"):
+        tune("tuned", settings, params, Notes(), training)
+    assert training.epochs == [1, 2, 3, 4]
+
+
+def test_a_trial_goes_on_when_who_handed_it_on_was_killed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_tiny_project(settings)
+    params = declare_study(settings, 1)
+    training = Disturbed({2: raising(KeyboardInterrupt())})
+    with monkeypatch.context() as killed:
+        killed.setattr(studies, "put_back", lambda *_, **__: None)  # it has failed, and is not queued again
         with pytest.raises(KeyboardInterrupt):
-            tune("tuned", settings, params, Notes(), interrupted)
-    found = tune("tuned", settings, params, Notes(), interrupted)
-    assert begun == [1, 2, 3, 4]
+            tune("tuned", settings, params, Notes(), training)
+    found = tune("tuned", settings, params, Notes(), training)
+    assert training.epochs == [1, 2, 3]
+    assert (found.completed, found.failed) == (1, 0)
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["before it is claimed", "after it is claimed"])
+def test_a_trial_that_another_process_holds_is_left_to_it(
+    settings: Settings, noticed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny_project(settings)
+    params = declare_study(settings, 1)
+    training = Disturbed({2: raising(KeyboardInterrupt())})
+    with pytest.raises(KeyboardInterrupt):
+        tune("tuned", settings, params, Notes(), training)
+    (folder,) = settings.tuning.glob("*/trial-*")
+    holding, enough = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with Checkpoint(folder).held():
+            holding.set()
+            enough.wait(60)
+            assert (folder / "state.npz").exists()
+
+    monkeypatch.setattr(tuning, "_POLL", 0.1)
+    if not noticed:
+        monkeypatch.setattr(tuning._Worker, "_held", lambda *_: False)
+    with ThreadPoolExecutor(1) as other:
+        held = other.submit(hold)
+        assert holding.wait(60)
+        threading.Timer(0.5, enough.set).start()
+        found = tune("tuned", settings, params, Notes(), training)
+        held.result()
+    assert training.epochs == [1, 2, 3]
+    assert (found.completed, found.failed, found.best[0].number) == (1, 0, 1)
+
+
+def test_a_worker_that_was_thought_dead_goes_on(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "on_this_machine", lambda _: False)  # as with a server, whose storage has heartbeats
+    make_tiny_project(settings, epochs=4)
+    params = declare_study(settings, 1)
+
+    def taken() -> None:
+        (name,) = (folder.name for folder in settings.tuning.iterdir())
+        study = optuna.load_study(study_name=name, storage=settings.tuning_uri)
+        studies.give_up(study, studies.latest(study)[0])
+
+    training = Disturbed({2: taken})
+    found = tune("tuned", settings, params, Notes(), training)
+    assert training.epochs == [1, 2, 3, 4]
     assert (found.completed, found.failed, found.best[0].number, found.best[0].epochs) == (1, 0, 1, 4)
+
+
+def test_a_trial_killed_after_its_last_epoch_keeps_its_curve(settings: Settings) -> None:
+    make_tiny_project(settings, epochs=4)
+    params = declare_study(settings, 1)
+    curve: list[Epoch] = []
+
+    def killed_at_the_end(*arguments: Any) -> tuple[Epoch, ...]:
+        *others, _ = arguments
+        checkpoint = arguments[3]
+        if not curve:
+            curve.extend(train(*others, lambda _: None))
+            (checkpoint.folder / "finishing").mkdir()
+            checkpoint.finish(checkpoint.folder / "finishing")
+            raise KeyboardInterrupt
+        return tuple(curve)
+
+    with pytest.raises(KeyboardInterrupt):
+        tune("tuned", settings, params, Notes(), killed_at_the_end)
+    found = tune("tuned", settings, params, Notes(), killed_at_the_end)
+    assert (found.best[0].epochs, found.best[0].val_loss) == (4, min(row.val_loss for row in curve))
+
+
+def test_other_pictures_or_weights_are_another_study(settings: Settings) -> None:
+    weights, pictures = settings.root / "start.pth", settings.prepared("px32") / "images.npy"
+    make_tiny_project(settings, weights="start.pth")
+    params = declare_study(settings, 1)
+    with pytest.raises(WeightsUnavailable, match=r"start\.pth"):
+        tune("tuned", settings, params, Notes(), train)
+    weights.write_bytes(b"1")
+    notes = Notes()
+    for begun in (1, 1):
+        tune("tuned", settings, params, notes, train)
+        assert len(notes.children) == begun
+    weights.write_bytes(b"2")
+    tune("tuned", settings, params, notes, train)
+    assert len(notes.children) == 2
+    np.save(pictures, 255 - np.load(pictures))
+    tune("tuned", settings, params, notes, train)
+    assert len(notes.children) == 3
+    pictures.unlink()
+    with pytest.raises(DataMissing, match="prepare@px32"):
+        tune("tuned", settings, params, notes, train)
 
 
 def test_a_search_in_which_every_trial_fails_says_what_to_do(settings: Settings) -> None:
@@ -189,8 +329,6 @@ def start(settings: Settings, log: Path, *arguments: str) -> "subprocess.Popen[b
             stdout=subprocess.DEVNULL,
             stderr=stream,
             start_new_session=True,
-            # A shell that runs the tests in the background has them, and so this, ignore interrupts.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 

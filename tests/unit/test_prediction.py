@@ -109,6 +109,22 @@ def test_names_that_are_no_text_are_escaped(classifier: Classifier, tmp_path: Pa
     assert row["predicted"]
 
 
+def test_no_name_becomes_a_formula(classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["=1+2.png", "+1.png", "-1.png", "@SUM(A1).png", "\t=1.png", "=a/0.png"]
+    write_files(tmp_path, dict.fromkeys((*names, "a=1.png"), picture(0)))
+    (tmp_path / "-2.png").write_bytes(b"no picture")
+    files = [Path(name) for name in (*names, "-2.png", "a=1.png")]
+    write(classifier, files, Path("out.csv"))
+    rows = table_of(tmp_path / "out.csv")
+    assert [row["path"] for row in rows] == [*(f"./{name}" for name in (*names, "-2.png")), "a=1.png"]
+    assert [Path(row["path"]) for row in rows] == files  # they name the same files
+    write(classifier, [tmp_path / "=1+2.png"], Path("out.csv"))
+    assert table_of(tmp_path / "out.csv")[0]["path"] == str(tmp_path / "=1+2.png")
+    write(classifier, [Path("a\r=1.png")], Path("out.csv"))  # no name begins a row either
+    assert [row["path"] for row in table_of(tmp_path / "out.csv")] == ["a\\r=1.png"]
+
+
 def test_folders_give_their_pictures_once_and_in_order(tmp_path: Path) -> None:
     names = ("b/2.JPG", "b/1.tiff", "a.png", "b/c/0.bmp")
     strangers = (".hidden.png", ".cache/3.png", "Thumbs.db", "notes.txt")

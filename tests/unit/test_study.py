@@ -91,6 +91,16 @@ def test_a_trial_is_the_base_with_the_fields_of_the_space(settings: Settings, pa
     assert ask(settings, params, 7) == asked[7]
 
 
+def test_rounding_never_leaves_the_range(settings: Settings, params: Params) -> None:
+    space = {"weight_averaging": {"low": 0.99, "high": 0.9999}, "learning_rate": {"low": 0.0012345, "high": 0.001236}}
+    declared = Study.model_validate({**DECLARED, "space": space})
+    study = optuna.create_study(sampler=studies.sampler(declared, 0))
+    asked = [studies.suggest(study.ask(), declared, base(params)) for _ in range(30)]
+    assert all(0.99 <= candidate.weight_averaging <= 0.9999 for candidate in asked)
+    assert {0.991, 0.999} & {candidate.weight_averaging for candidate in asked}  # where it can be rounded, it is
+    assert all(0.0012345 <= candidate.learning_rate <= 0.001236 for candidate in asked)
+
+
 def test_a_trial_that_kills_its_workers_is_left_out_at_last(settings: Settings, params: Params) -> None:
     declared = Study.model_validate(DECLARED)
     study = studies.open_study("tuned", declared, settings)
@@ -122,15 +132,15 @@ def test_a_storage_that_does_not_answer_says_what_to_do(
 def test_the_winner_is_put_in_and_nothing_else_moves(tmp_path: Path, params: Params) -> None:
     path = tmp_path / "params.yaml"
     shutil.copy(ROOT / "params.yaml", path)
-    before = path.read_text().splitlines()
+    before = path.read_bytes().splitlines(keepends=True)
     winner = base(params).changed({"learning_rate": 0.00123})
 
     assert put_candidate(path, "tuned", winner, "trial 7")
-    after = path.read_text().splitlines()
-    start = after.index("  tuned:  # trial 7")
+    after = path.read_bytes().splitlines(keepends=True)
+    start = after.index(b"  tuned:  # trial 7\n")
     length = 1 + len(Candidate.model_fields)
     assert after[:start] + after[start + length :] == before
-    assert before[start:][0] == ""  # after the last candidate, before the empty line
+    assert before[start:][0] == b"\n"  # after the last candidate, before the empty line
     assert load_params(path).candidates == {**params.candidates, "tuned": winner}
 
     content = path.read_bytes()
@@ -139,15 +149,41 @@ def test_the_winner_is_put_in_and_nothing_else_moves(tmp_path: Path, params: Par
 
     better = winner.changed({"batch_size": 17})
     assert put_candidate(path, "tuned", better, "trial 9")
-    again = path.read_text().splitlines()
+    again = path.read_bytes().splitlines(keepends=True)
     assert again[:start] + again[start + length :] == before
-    assert again[start] == "  tuned:  # trial 9"
+    assert again[start] == b"  tuned:  # trial 9\n"
     assert load_params(path).candidates["tuned"] == better
 
     first = base(params).changed({"seed": 5})
     assert put_candidate(path, "small_cnn", first, "by hand")
     assert load_params(path).candidates == {**params.candidates, "small_cnn": first, "tuned": better}
     assert [p.name for p in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_line_ends_and_links_stay_what_they_are(tmp_path: Path, params: Params) -> None:
+    kept, path = tmp_path / "kept.yaml", tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_bytes().replace(b"\n", b"\r\n")
+    kept.write_bytes(before)
+    path.symlink_to(kept)
+    assert put_candidate(path, "tuned", base(params), "trial 7")
+    assert path.readlink() == kept
+    lines = kept.read_bytes().splitlines(keepends=True)
+    start = lines.index(b"  tuned:  # trial 7\r\n")
+    entry = lines[start : start + 1 + len(Candidate.model_fields)]
+    assert all(line.endswith(b"\r\n") for line in entry)
+    assert b"".join(lines[:start] + lines[start + len(entry) :]) == before
+    assert load_params(path).candidates["tuned"] == base(params)
+
+
+def test_a_last_line_without_an_end_gets_one(tmp_path: Path, params: Params) -> None:
+    path = tmp_path / "params.yaml"
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["candidates"] = content.pop("candidates")  # the last key
+    before = yaml.safe_dump(content, sort_keys=False).rstrip("\n").encode()
+    path.write_bytes(before)
+    assert put_candidate(path, "tuned", base(params), "trial 7")
+    assert path.read_bytes().startswith(before + b"\n  tuned:  # trial 7\n")
+    assert load_params(path).candidates["tuned"] == base(params)
 
 
 def test_a_file_that_would_not_be_valid_is_left_alone(tmp_path: Path, params: Params) -> None:
