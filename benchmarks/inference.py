@@ -1,7 +1,7 @@
 """``make bench-inference``: every way to run the best candidate's network, side by side on one core.
 
 Keras' ``predict`` and a compiled ``tf.function`` on ``network.keras``; each runtime and precision on the graphs of the
-artefact; LiteRT on a conversion of its own. Pictures of the test part, prepared.
+artefact; LiteRT on a conversion of its own. The pictures are noise: a dense network does the same work on any.
 """
 
 import os
