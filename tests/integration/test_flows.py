@@ -16,7 +16,7 @@ import yaml
 from filelock import FileLock
 
 from bloodyspy.adapters import registry, versioning
-from bloodyspy.errors import DataMissing, PromotionError, RegistryError, VersioningError
+from bloodyspy.errors import ArtefactInvalid, DataMissing, PromotionError, RegistryError, VersioningError
 from bloodyspy.model.artifact import SPEC, seal
 from bloodyspy.model.release import read_release
 from bloodyspy.promotion import release
@@ -135,7 +135,8 @@ def test_a_champion_of_an_earlier_release_is_told_and_left_where_it_is(s: Settin
     flows.promote()
     spec = registry.artefact_of(1, s) / SPEC
     spec.write_text(spec.read_text(encoding="utf-8").replace('"format": 2', '"format": 1'), encoding="utf-8")
-    seal(spec.parent)
+    with pytest.raises(ArtefactInvalid, match="of another format"):
+        seal(spec.parent)
     coloured.candidate(s, "good")
     with pytest.raises(PromotionError, match=r"version 1, .* of another format .* take the alias"):
         flows.promote()

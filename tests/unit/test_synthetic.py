@@ -86,7 +86,7 @@ def test_older_processors_draw_the_same_bytes() -> None:
 )
 def test_only_exact_functions_of_numpy_are_used(module: ModuleType) -> None:
     exact = {
-        *("uint8", "int8", "uint16", "int16", "int32", "float32", "float64"),
+        *("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"),
         *("array", "asarray", "empty", "empty_like", "zeros"),
         *("arange", "pad", "sqrt", "abs", "minimum", "maximum", "clip", "where", "rint", "bincount", "searchsorted"),
     }
