@@ -29,7 +29,8 @@ from bloodyspy.model.backend import keras, tensorflow
 from bloodyspy.model.checkpoint import Checkpoint, Epoch
 from bloodyspy.model.normalization import fused
 from bloodyspy.model.parts import load_parts
-from bloodyspy.model.recipe import compile_for, one_hot
+from bloodyspy.model.recipe import compile_for
+from bloodyspy.model.targets import targets_of
 from bloodyspy.model.timing import machine
 from bloodyspy.model.training import train
 from bloodyspy.params import Candidate, InputSpec, load_params
@@ -78,7 +79,8 @@ class Plain:
         began = time.perf_counter()
         self._parts = {part: _pictures(s, part, spec.size) for part in ("train", "validation")}
         keras.utils.set_random_seed(candidate.seed)
-        self._model = network.build(candidate, spec, s.weights)
+        by_type = candidate.model_copy(update={"targets": "types"})  # a folder for each type is all it knows
+        self._model = network.build(by_type, spec, s.weights)
         self._model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
         self.seconds += time.perf_counter() - began
 
@@ -160,7 +162,8 @@ def costs(s: Settings, candidate: Candidate, spec: InputSpec) -> dict[str, float
     """Wall milliseconds of the parts, side by side: augmentation, and a step with and without the fused kernel."""
     training, _ = load_parts(s, candidate.input)
     size = candidate.batch_size
-    fields, labels = next(training.batches(size, np.arange(size)))
+    fields, chosen = next(training.batches(size, np.arange(size)))
+    targets = targets_of(candidate.targets, training.labels[chosen], training.subtypes[chosen])
     weights = np.ones(size, np.float32)
     pictures = augment(fields, spec.size, "none", np.random.default_rng(0))
     plain = network.build(candidate, spec, s.weights)
@@ -168,6 +171,7 @@ def costs(s: Settings, candidate: Candidate, spec: InputSpec) -> dict[str, float
         "augmentation": lambda: augment(fields, spec.size, candidate.augmentation, np.random.default_rng(0))
     }
     for name, model in (("step, normalisation fused", fused(plain)), ("step, as Keras has it", plain)):
-        compile_for(model, candidate, 100)
-        ways[name] = partial(model.train_on_batch, pictures, one_hot(labels), sample_weight=weights)
+        learner = network.taught(model)
+        compile_for(learner, candidate, 100)
+        ways[name] = partial(learner.train_on_batch, pictures, targets, sample_weight=weights)
     return measure(ways, per=size)

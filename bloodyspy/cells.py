@@ -45,6 +45,12 @@ SUBTYPES: dict[str, str] = {
     "PLATELET": "platelet",
 }
 
+# Types that are several to who reads the smear. The unspecified ones are pictures whose source stopped at the type.
+SUBTYPES_OF: dict[CellType, tuple[str, ...]] = {
+    CellType.IG: ("metamyelocyte", "myelocyte", "promyelocyte"),
+    CellType.NEUTROPHIL: ("band neutrophil", "segmented neutrophil"),
+}
+
 
 def subtype_of(file_name: str) -> str | None:
     """Sub-type told by a PBC file name such as ``BNE_191112.jpg``; None where the name follows no such pattern."""

@@ -56,6 +56,9 @@ class Candidate(_Strict):
     label_smoothing: float = Field(ge=0, lt=1)
     weight_averaging: float = Field(ge=0, lt=1, description="decay of the moving average of the weights; 0: none")
     augmentation: Literal["none", "positions", "full"]
+    targets: Literal["types", "subtypes"] = Field(
+        description="what is taught: the eight types, or the sub-types where file names tell them, summed up to types"
+    )
     training_share: float = Field(default=1.0, gt=0, le=1, description="of each class in the training part")
     seed: int = Field(ge=0)
     seeds: int = Field(default=1, ge=1, le=100, description="fits, with seed, seed + 1, ...; the best one is kept")

@@ -20,6 +20,7 @@ _FACTS = {
     "label_smoothing": 0.0,
     "weight_averaging": 0.0,
     "augmentation": "none",
+    "targets": "types",
 }
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from bloodyspy.cells import CELL_TYPES
+from bloodyspy.cells import CELL_TYPES, SUBTYPES_OF, CellType
 from bloodyspy.dataset.manifest import COLUMNS, write_manifest
 from bloodyspy.images.statistics import STATISTICS
 from bloodyspy.params import Params, load_params
@@ -22,6 +22,12 @@ def pictures(per_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.i
     labels = np.repeat(np.arange(len(CELL_TYPES)), per_class)
     noise = np.random.default_rng(seed).normal(0, 25, (len(labels), SIZE, SIZE, 3))
     return np.clip(COLOURS[labels][:, None, None] + noise, 0, 255).astype(np.uint8), labels
+
+
+def subtype_number(i: int, cell: CellType) -> str | None:
+    """The sub-types of a type in turn, and every so often none."""
+    names = (None, *SUBTYPES_OF.get(cell, ()))
+    return names[i % len(names)]
 
 
 def declare_study(settings: Settings, trials: int, **changes: object) -> Params:
@@ -54,7 +60,7 @@ def make_tiny_project(settings: Settings, **candidate: str | int | float) -> Par
     rows = {
         "path": [f"{CELL_TYPES[label]}/{i:03d}.png" for i, label in enumerate(labels)],
         "cell_type": [str(CELL_TYPES[label]) for label in labels],
-        "subtype": None,
+        "subtype": [subtype_number(i, CELL_TYPES[label]) for i, label in enumerate(labels)],
         "sha256": [f"{i:064x}" for i in range(len(labels))],
         "phash": [f"{i:064x}" for i in range(len(labels))],
         "bytes": 1,

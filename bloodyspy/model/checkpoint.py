@@ -41,7 +41,7 @@ class Epoch(BaseModel):
     loss: float
     """Mean cross-entropy over the augmented training pictures, weighted by class, while the weights were moving."""
     accuracy: float
-    """Over the same."""
+    """Over the same, of the targets: sub-types count as wrong where they are taught and taken for each other."""
     val_loss: float
     """Mean cross-entropy over the validation part, not weighted."""
     val_accuracy: float

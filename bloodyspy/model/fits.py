@@ -24,6 +24,7 @@ from bloodyspy.model import (
     normalization,
     parts,
     recipe,
+    targets,
     training,
     weights,
 )
@@ -145,7 +146,7 @@ def code_digest() -> str:
     """Of every module that decides what a training comes to or how it is kept, and of the framework's version."""
     modules: tuple[ModuleType, ...] = (
         *(augmentation, checkpoint_files, efficientnet_lite, network, normalization),
-        *(parts, preprocess, recipe, training, weights),
+        *(parts, preprocess, recipe, targets, training, weights),
     )
     files = (Path(__file__), *(Path(str(module.__file__)) for module in modules))
     return key_of(keras.__version__, *(sha256(file) for file in files))

@@ -18,11 +18,13 @@ from bloodyspy.images.preprocess import InputSpec
 from bloodyspy.model import efficientnet_lite
 from bloodyspy.model import weights as weight_files
 from bloodyspy.model.backend import keras
+from bloodyspy.model.targets import membership
 from bloodyspy.params import Candidate
 
 layers = keras.layers
 
 INPUT, OUTPUT = "pictures", "probabilities"
+_OF_SUBTYPES = "probabilities_of_subtypes"
 
 # Short fits never fill the running averages that ImageNet training uses (0.99): a few dozen batches must do.
 _BATCH_NORM_MOMENTUM = 0.9
@@ -57,8 +59,23 @@ def build(candidate: Candidate, spec: InputSpec, weights_folder: Path | None = N
             backbone = _from_application(application, candidate, spec, file, weights_folder)
             features = backbone(module.preprocess_input(values))
     pooled = layers.GlobalAveragePooling2D(name="pool")(features)
-    probabilities = layers.Dense(len(CELL_TYPES), activation="softmax", name=OUTPUT)(layers.Dropout(_DROPOUT)(pooled))
+    kept = layers.Dropout(_DROPOUT)(pooled)
+    if candidate.targets == "types":
+        probabilities = layers.Dense(len(CELL_TYPES), activation="softmax", name=OUTPUT)(kept)
+    else:
+        of_type = membership(candidate.targets)
+        finer = layers.Dense(len(of_type), activation="softmax", name=_OF_SUBTYPES)(kept)
+        total = layers.Dense(len(CELL_TYPES), use_bias=False, trainable=False, name=OUTPUT)
+        probabilities = total(finer)
+        total.set_weights([of_type])
     return keras.Model(pictures, probabilities, name=candidate.network.lower())
+
+
+def taught(network: keras.Model) -> keras.Model:
+    """The same network up to the answers that are compared with the targets: float32 (n, targets), rows sum to 1."""
+    if not any(layer.name == _OF_SUBTYPES for layer in network.layers):
+        return network
+    return keras.Model(network.inputs, network.get_layer(_OF_SUBTYPES).output)
 
 
 def _small_cnn(candidate: Candidate, spec: InputSpec, file: Path | None) -> keras.Model:

@@ -13,6 +13,8 @@ from bloodyspy.dataset.split import Part
 from bloodyspy.errors import TrainingFailed
 from bloodyspy.settings import Settings
 
+_HEAVIEST = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
@@ -24,6 +26,8 @@ class Pictures:
     """Which of them."""
     labels: NDArray[np.int64]
     """One for each of ``rows``, 0 to 7."""
+    subtypes: NDArray[np.object_]
+    """Name for each of ``rows``, None where the source does not tell."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -34,10 +38,10 @@ class Pictures:
         return rng.permutation(len(self))[: whole or len(self)]
 
     def batches(self, size: int, order: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-        """Fields and labels in the given order."""
+        """Fields in the given order, and which of the pictures they are."""
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            yield self.fields[self.rows[chosen]], self.labels[chosen]
+            yield self.fields[self.rows[chosen]], chosen
 
 
 def load_parts(s: Settings, input_name: str, training_share: float = 1.0) -> tuple[Pictures, Pictures]:
@@ -61,8 +65,9 @@ def load_parts(s: Settings, input_name: str, training_share: float = 1.0) -> tup
             f"Run `dvc repro prepare@{input_name}` again."
         )
     labels = np.array([CELL_TYPES.index(CellType(name)) for name in manifest["cell_type"]], dtype=np.int64)
+    subtypes = manifest["subtype"].to_numpy(object)
     training, validation = (
-        Pictures(fields, rows, labels[rows])
+        Pictures(fields, rows, labels[rows], subtypes[rows])
         for rows in (np.flatnonzero(manifest["part"].to_numpy() == part) for part in (Part.TRAIN, Part.VALIDATION))
     )
     if training_share < 1:
@@ -81,10 +86,19 @@ def _share(part: Pictures, digests: NDArray[np.object_], share: float) -> Pictur
         rows = rows[np.argsort(digests[rows])]
         chosen.append(rows[: max(1, round(share * len(rows)))])
     kept = np.sort(np.concatenate(chosen))
-    return Pictures(part.fields, kept, part.labels[np.searchsorted(part.rows, kept)])
+    among = np.searchsorted(part.rows, kept)
+    return Pictures(part.fields, kept, part.labels[among], part.subtypes[among])
 
 
-def class_weights(labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Weight of each class in the loss, so that all count alike: inverse to its pictures, at most ten."""
-    counts = np.bincount(labels, minlength=len(CELL_TYPES))
-    return np.minimum(len(labels) / (len(CELL_TYPES) * counts), 10.0).astype(np.float32)
+def weights_of(targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weight of each picture in the loss, so that all targets count alike: inverse to their pictures, at most ten.
+
+    Args:
+        targets: (n, targets), rows sum to 1; a target may be without pictures.
+
+    Returns:
+        (n,).
+    """
+    number, kinds = targets.shape
+    fair = number / kinds
+    return np.asarray(targets @ (fair / np.maximum(targets.sum(axis=0), fair / _HEAVIEST)), np.float32)

@@ -3,10 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bloodyspy.cells import CELL_TYPES
 from bloodyspy.model.backend import keras
 from bloodyspy.params import Candidate
 
@@ -34,11 +30,6 @@ def compile_for(model: keras.Model, candidate: Candidate, steps: int) -> None:
     # XLA is slower on these networks, where it ever finishes compiling.
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     optimizer.build(model.trainable_variables)
-
-
-def one_hot(labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Targets of a batch, shape (n, 8)."""
-    return np.eye(len(CELL_TYPES), dtype=np.float32)[labels]
 
 
 @contextlib.contextmanager

@@ -21,9 +21,10 @@ from bloodyspy.model.augmentation import augment
 from bloodyspy.model.backend import keras
 from bloodyspy.model.checkpoint import HISTORY, Checkpoint, Epoch, State, read_history, write_history
 from bloodyspy.model.normalization import fused
-from bloodyspy.model.parts import Pictures, class_weights, load_parts
+from bloodyspy.model.parts import Pictures, load_parts, weights_of
 from bloodyspy.model.progress import TrainingProgress
-from bloodyspy.model.recipe import averaged, compile_for, one_hot
+from bloodyspy.model.recipe import averaged, compile_for
+from bloodyspy.model.targets import targets_of
 from bloodyspy.params import Candidate
 from bloodyspy.settings import Settings
 
@@ -101,16 +102,17 @@ def train(
     keras.utils.set_random_seed(candidate.seed)
     plain = network.build(candidate, spec, s.weights)
     model = fused(plain)
-    compile_for(model, candidate, steps=max(1, len(training) // candidate.batch_size))
+    learner = network.taught(model)
+    compile_for(learner, candidate, steps=max(1, len(training) // candidate.batch_size))
     state = checkpoint.load()
     if state is not None:
         _assign(model.variables, state.weights)
-        _assign(model.optimizer.variables, state.optimizer)
+        _assign(learner.optimizer.variables, state.optimizer)
         logger.info("%s: going on after epoch %d of %d", name, len(state.history), candidate.epochs)
     history = state.history if state else ()
     best = state.best if state else []
     tell(history, recorder, recorded)
-    loop = _Loop(model, candidate, spec, training, validation)
+    loop = _Loop(model, learner, candidate, spec, training, validation)
     with TrainingProgress(name, candidate.epochs, loop.pictures, len(history)) as progress:
         while len(history) < candidate.epochs and not _out_of_patience(history, candidate.patience):
             row, averages = loop.epoch(len(history) + 1, progress)
@@ -118,7 +120,7 @@ def train(
                 best = averages
             history = (*history, row)
             # First the checkpoint, then the run: after a kill between the two the run is one epoch behind, never ahead.
-            checkpoint.save(State(_values(model.variables), _values(model.optimizer.variables), best, history))
+            checkpoint.save(State(_values(model.variables), _values(learner.optimizer.variables), best, history))
             tell((row,), recorder, row.epoch - 1)
             progress.tell(row)
             watch(row)
@@ -151,6 +153,8 @@ def _out_of_patience(history: tuple[Epoch, ...], patience: int) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Loop:
     model: keras.Model
+    learner: keras.Model
+    """The same layers, up to what is compared with the targets."""
     candidate: Candidate
     spec: InputSpec
     training: Pictures
@@ -167,19 +171,20 @@ class _Loop:
         # Seeded by the epoch, not by what came before: a resumed fit sees what the uninterrupted one does.
         rng = np.random.default_rng((self.candidate.seed, number))
         order = self.training.shuffled(self.candidate.batch_size, rng)
-        weight_of = class_weights(self.training.labels)
+        targets = targets_of(self.candidate.targets, self.training.labels, self.training.subtypes)
+        weights = weights_of(targets)
         loss = accuracy = stepping = 0.0
-        for pictures, labels in self._augmented(order, rng):
+        for pictures, chosen in self._augmented(order, rng):
             before = time.perf_counter()
-            answer = self.model.train_on_batch(pictures, one_hot(labels), sample_weight=weight_of[labels])
+            answer = self.learner.train_on_batch(pictures, targets[chosen], sample_weight=weights[chosen])
             stepping += time.perf_counter() - before
-            share = len(labels) / len(order)
+            share = len(chosen) / len(order)
             loss, accuracy = loss + share * answer[0], accuracy + share * answer[1]
-            progress.advance(len(labels))
+            progress.advance(len(chosen))
         trained = time.perf_counter()
-        with averaged(self.model):
+        with averaged(self.learner):
             probabilities = self._of_validation()
-            weights = _values(self.model.weights)
+            averages = _values(self.model.weights)
         labels = self.validation.labels
         val_loss = float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7)).mean())
         if not np.isfinite(loss + val_loss):
@@ -195,23 +200,23 @@ class _Loop:
             val_loss=val_loss,
             val_accuracy=float(right.mean()),
             val_balanced_accuracy=float(np.mean([right[labels == c].mean() for c in set(labels)])),
-            learning_rate=float(self.model.optimizer.learning_rate),
+            learning_rate=float(self.learner.optimizer.learning_rate),
             images_per_second=round(len(order) / (trained - started), 2),
             seconds=round(time.perf_counter() - started, 3),
             step_seconds=round(stepping, 3),
             memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         )
-        return row, weights
+        return row, averages
 
     def _augmented(
         self, order: NDArray[np.int64], rng: np.random.Generator
     ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-        """Batches; the next one is made while the network works on this one."""
+        """Batches, and which pictures they are; the next one is made while the network works on this one."""
         batches = self.training.batches(self.candidate.batch_size, order)
 
         def make() -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
-            for fields, labels in batches:
-                return augment(fields, self.spec.size, self.candidate.augmentation, rng), labels
+            for fields, chosen in batches:
+                return augment(fields, self.spec.size, self.candidate.augmentation, rng), chosen
             return None
 
         with ThreadPoolExecutor(1, thread_name_prefix="augmentation") as beside:

@@ -23,7 +23,7 @@ def project(tmp_path: Path, settings: Settings, params: Params) -> Settings:
     return settings
 
 
-@pytest.mark.parametrize("input_name", ["px64", "centre96"])
+@pytest.mark.parametrize("input_name", ["px64", "centre128"])
 def test_each_row_is_the_prepared_image_of_the_manifests_row(
     project: Settings, params: Params, input_name: str
 ) -> None:
@@ -65,7 +65,7 @@ def test_an_image_other_than_listed_stops_it_and_leaves_no_result(project: Setti
 
 
 def test_an_unknown_input_is_named(project: Settings, params: Params) -> None:
-    with pytest.raises(ParamsError, match=r"'px7' .* px64, centre96"):
+    with pytest.raises(ParamsError, match=r"'px7' .* px64, centre128"):
         prepare(project, params, "px7")
 
 

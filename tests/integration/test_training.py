@@ -136,7 +136,9 @@ def make_changed(params: Params, **changes: float) -> Params:
     return params.model_copy(update={"candidates": {"tiny": tiny}})
 
 
-@pytest.mark.parametrize("recipe", [{}, {"weight_averaging": 0.8, "augmentation": "full", "weight_decay": 0.05}])
+@pytest.mark.parametrize(
+    "recipe", [{}, {"weight_averaging": 0.8, "augmentation": "full", "weight_decay": 0.05, "targets": "subtypes"}]
+)
 def test_an_interrupted_fit_ends_where_the_uninterrupted_one_does(
     settings: Settings, recipe: dict[str, str | float]
 ) -> None:

@@ -15,8 +15,9 @@ from bloodyspy.errors import ParamsError, WeightsUnavailable
 from bloodyspy.images.preprocess import InputSpec, to_array
 from bloodyspy.model import weights as weight_files
 from bloodyspy.model.backend import keras, tensorflow
-from bloodyspy.model.network import build
+from bloodyspy.model.network import build, taught
 from bloodyspy.model.normalization import FusedBatchNormalization, fused
+from bloodyspy.model.targets import membership
 from bloodyspy.params import Candidate
 
 # Keras 3.15 reads TensorFlow's variables through a call that NumPy 2.4 deprecates.
@@ -39,6 +40,7 @@ def candidate(network: str, weights: str = "none") -> Candidate:
         label_smoothing=0.0,
         weight_averaging=0.0,
         augmentation="none",
+        targets="types",
         seed=1,
     )
 
@@ -65,6 +67,23 @@ def test_bytes_in_and_probabilities_out(network: str, weights: str, size: int, p
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     if parameters is not None:
         assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == parameters
+
+
+def test_a_network_that_is_taught_sub_types_sums_them_up(tmp_path: Path) -> None:
+    finer = candidate("small_cnn").model_copy(update={"targets": "subtypes"})
+    plain = build(finer, InputSpec(size=32))
+    model = fused(plain)
+    learner = taught(model)
+    learner.compile("sgd", "categorical_crossentropy")
+    for _ in range(3):  # what is summed up by is not learned
+        learner.train_on_batch(noise(22, 32), np.tile(np.eye(11, dtype=np.float32), (2, 1)))
+    plain.set_weights(model.get_weights())
+    plain.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras", compile=False)
+    finest, answers = learner.predict(noise(5, 32), verbose=0), loaded.predict(noise(5, 32), verbose=0)
+    assert (finest.shape, answers.shape) == ((5, 11), (5, 8))
+    np.testing.assert_allclose(answers, finest @ membership("subtypes"), atol=1e-6)
+    assert taught(build(candidate("small_cnn"), InputSpec(size=32))).output_shape == (None, 8)
 
 
 def test_a_saved_network_answers_alike_and_augments_nothing(tmp_path: Path) -> None:
