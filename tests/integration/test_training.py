@@ -174,7 +174,7 @@ def test_the_best_epoch_before_a_kill_is_kept(settings: Settings) -> None:
 
 
 def test_after_kill_9_the_same_command_goes_on_in_the_same_run(settings: Settings) -> None:
-    params = make_tiny_project(settings, epochs=40)
+    params = make_tiny_project(settings, epochs=40, patience=40)
     command = [sys.executable, "-m", "bloodyspy.cli", "train", "tiny"]
     # A process group of its own: whatever it started dies with it, as on a machine that runs out of memory.
     process = subprocess.Popen(command, cwd=settings.root, start_new_session=True, stderr=subprocess.PIPE)
