@@ -24,7 +24,7 @@ def pictures(per_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.i
     return np.clip(COLOURS[labels][:, None, None] + noise, 0, 255).astype(np.uint8), labels
 
 
-def subtype_number(i: int, cell: CellType) -> str | None:
+def subtype_in_turn(i: int, cell: CellType) -> str | None:
     """The sub-types of a type in turn, and every so often none."""
     names = (None, *SUBTYPES_OF.get(cell, ()))
     return names[i % len(names)]
@@ -60,7 +60,7 @@ def make_tiny_project(settings: Settings, **candidate: str | int | float) -> Par
     rows = {
         "path": [f"{CELL_TYPES[label]}/{i:03d}.png" for i, label in enumerate(labels)],
         "cell_type": [str(CELL_TYPES[label]) for label in labels],
-        "subtype": [subtype_number(i, CELL_TYPES[label]) for i, label in enumerate(labels)],
+        "subtype": [subtype_in_turn(i, CELL_TYPES[label]) for i, label in enumerate(labels)],
         "sha256": [f"{i:064x}" for i in range(len(labels))],
         "phash": [f"{i:064x}" for i in range(len(labels))],
         "bytes": 1,
