@@ -22,8 +22,10 @@ from bloodyspy.settings import Settings, load_settings
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keeps a blood-cell image classifier good.")
 data_app = typer.Typer(no_args_is_help=True, help="Images in, and what is held.")
 users_app = typer.Typer(no_args_is_help=True, help="Users of the service.")
+gate_app = typer.Typer(no_args_is_help=True, help="The rule of promotion.")
 app.add_typer(data_app, name="data")
 app.add_typer(users_app, name="users")
+app.add_typer(gate_app, name="gate")
 
 console = Console(markup=False, emoji=False)  # paths are other people's words
 errors = Console(stderr=True, emoji=False)
@@ -199,6 +201,47 @@ def predict(
     if done.unreadable:
         errors.print(f"{done.unreadable:,} files could not be read: the column `error` says why.")
         raise typer.Exit(3)
+
+
+@app.command()
+def decision(version: Annotated[int, typer.Argument(help="of the registered model")]) -> None:
+    """What the gate decided about a version, criterion by criterion."""
+    from bloodyspy.adapters import registry
+    from bloodyspy.promotion.release import recorded
+
+    found = recorded(registry.version(load_settings(), version).tags)
+    if found is None:
+        console.print(f"Nobody decided about version {version} here.")
+        raise typer.Exit(3)
+    console.print(found.summary, soft_wrap=True)
+    table = Table(*found.headings)
+    for row in found.table():
+        table.add_row(*row)
+    console.print(table)
+
+
+@gate_app.command("simulate")
+def gate_simulate(
+    challengers: Annotated[int, typer.Option(min=10, max=100_000, help="drawn of each kind")] = 1000,
+    champion: Annotated[str | None, typer.Option(help="a candidate to take for it  [default: the best]")] = None,
+) -> None:
+    """Which share of drawn challengers the gate lets through, at this project's test sizes."""
+    from rich.progress import track
+
+    from bloodyspy.promotion.evidence import world
+    from bloodyspy.promotion.simulation import SCENARIOS, simulate
+
+    settings, params = _context()
+    drawn_from = world(champion, settings)
+    table = Table(title=f"Promoted by the policy `{params.promotion.policy}`, of {challengers:,} of each kind")
+    headings = ("challengers", "should be", "this gate", "one position an image", "the usual rule")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in headings[:2] else "right")
+    for number, scenario in enumerate(track(SCENARIOS, "Deciding", console=errors, transient=True)):
+        found = simulate(drawn_from, params.promotion, scenario, challengers, seed=number)
+        table.add_row(found.scenario, found.wanted, *map(str, found.shares))
+    console.print(table)
+    console.print(drawn_from.words, soft_wrap=True)
 
 
 @users_app.command("add")

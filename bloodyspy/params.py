@@ -1,12 +1,14 @@
 """params.yaml as frozen, strict models: an unknown key is refused by name."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bloodyspy.cells import CellType
 from bloodyspy.errors import ParamsError
 from bloodyspy.input_spec import InputSpec as InputSpec
 from bloodyspy.search_space import Name, Scalar, Study
@@ -79,15 +81,40 @@ class Candidate(_Strict):
             raise ParamsError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())) from exc
 
 
+class Policy(StrEnum):
+    """What a challenger has to show on the sealed part beside not being worse."""
+
+    REFRESH = "refresh"
+    IMPROVEMENT = "improvement"
+
+
 class Floors(_Strict):
     accuracy: Fraction
     balanced_accuracy: Fraction
     sensitivity: Fraction = Field(description="of each class")
 
 
+Margin = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Margins(_Strict):
+    balanced_accuracy: Margin
+    sensitivity: dict[CellType, Margin] = Field(description="of the safety classes; Holm's correction over them")
+
+
+class Limits(_Strict):
+    calibration_error: Fraction
+    stress: Fraction = Field(description="mean balanced error above the champion's")
+    milliseconds: float = Field(gt=0, description="of a picture, from its bytes to the answer")
+    megabytes: float = Field(gt=0, description="of the graph that serves, 10^6 bytes")
+
+
 class Promotion(_Strict):
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1"]
-    minimum_gain: float = Field(ge=0, lt=1)
+    policy: Policy
+    level: float = Field(gt=0, lt=0.5, description="of each one-sided test")
+    margins: Margins
+    limits: Limits
     floors: Floors
 
 

@@ -12,8 +12,9 @@ from prefect import flow
 from bloodyspy.adapters import packaging, registry
 from bloodyspy.errors import ArtefactInvalid, PromotionError
 from bloodyspy.evaluation.comparison import read_comparison
+from bloodyspy.promotion.evidence import contend, newest
 from bloodyspy.promotion.gate import Decision, decide
-from bloodyspy.promotion.release import annotation, contend, newest, one_at_a_time, recorded
+from bloodyspy.promotion.release import annotation, description, one_at_a_time, recorded
 from bloodyspy.settings import Settings
 from pipelines import shown
 from pipelines.project import project, step
@@ -70,7 +71,7 @@ def promote() -> Promotion:
                 score(champion.number, _fetch_champion(champion.number, s), s, p) if champion else None,
                 p.promotion,
             )
-            annotate(number, s, tags=annotation(decision), description=decision.summary)
+            annotate(number, s, tags=annotation(decision), description=description(decision))
             if decision.promoted:
                 crown(number, s)
             else:

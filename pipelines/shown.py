@@ -44,15 +44,7 @@ def comparison(found: Comparison) -> None:
 
 def promotion(candidate: str, decision: Decision | None, champion: int | None) -> None:
     """The decision and its reasons."""
-    rows = [
-        {
-            "criterion": criterion.name,
-            "value": "not measurable" if criterion.value is None else f"{criterion.value:.4f}",
-            "limit": f"{criterion.limit:.4f}",
-            "passed": "yes" if criterion.passed else "NO",
-        }
-        for criterion in (decision.criteria if decision else ())
-    ]
+    rows = [dict(zip(Decision.headings, row, strict=True)) for row in (decision.table() if decision else ())]
     summary = decision.summary if decision else f"{candidate} was made champion by hand; nothing was decided here."
     create_table_artifact(table=rows, key="decision", description=f"{summary} Champion now: version {champion}.")
 

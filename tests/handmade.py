@@ -176,7 +176,7 @@ def make_artefact(
     (place / artifact.INFERENCE).write_text(report.model_dump_json(indent=2))
     training = {
         "fit": {"seed": 2},
-        "kept": {"epochs": 14, "best_epoch": 11, "seconds": 90.0},
+        "kept": {"epochs": 14, "kept_epoch": 11, "seconds": 90.0},
         "candidate": {"network": "colours", "learning_rate": 0.002, "augmentation": {"turns": True, "blur": 0.5}},
     }
     (place / artifact.TRAINING).write_text(json.dumps(training, indent=2))

@@ -3,7 +3,7 @@
 A folder belongs to one fit, told apart by a key that digests everything that determines the fit. It holds::
 
     identity        drawn once; the tracking store finds the fit's run by it
-    state.npz       after the newest epoch: weights, optimiser, best weights, epochs so far
+    state.npz       after the newest epoch: weights, optimiser, weights to be kept, epochs so far
     finished/       the result, kept so that nothing is trained twice
     seed-<n>/       the folder of one seed, in the same manner
     lock            held by the process that trains
@@ -39,7 +39,7 @@ class Epoch(BaseModel):
     epoch: int
     """From 1."""
     loss: float
-    """Mean cross-entropy over the augmented training pictures, weighted by class, while the weights were moving."""
+    """Mean cross-entropy over the augmented training pictures, weighted by target, while the weights were moving."""
     accuracy: float
     """Over the same, of the targets: sub-types count as wrong where they are taught and taken for each other."""
     val_loss: float
@@ -58,6 +58,20 @@ class Epoch(BaseModel):
     """Resident memory of the process at its peak so far."""
 
 
+def kept_of(history: tuple[Epoch, ...], epochs: int) -> Epoch:
+    """The epoch whose weights are kept: the last one of a whole schedule, else the one of the lowest validation loss.
+
+    A schedule that came to its end has taken the learning rate down to nothing, and its last weights are what it was
+    for. Of a training that ended early the best so far is what there is.
+    """
+    return history[-1] if len(history) == epochs else best_of(history)
+
+
+def best_of(history: tuple[Epoch, ...]) -> Epoch:
+    """The epoch of the lowest validation loss."""
+    return min(history, key=lambda row: row.val_loss)
+
+
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
 
 
@@ -68,8 +82,8 @@ class State:
     weights: list[NDArray[np.generic]]
     """Every variable of the network, random states of its layers included."""
     optimizer: list[NDArray[np.generic]]
-    best: list[NDArray[np.generic]]
-    """Weights that the best epoch so far was measured with: the averaged ones where they are averaged."""
+    kept: list[NDArray[np.generic]]
+    """Weights that the epoch to be kept was measured with: the averaged ones where they are averaged."""
     history: tuple[Epoch, ...]
 
 
@@ -114,7 +128,7 @@ class Checkpoint:
         """Put a state in the place of the one before."""
         arrays = {
             f"{group}_{i:05d}": array
-            for group, held in (("weights", state.weights), ("optimizer", state.optimizer), ("best", state.best))
+            for group, held in (("weights", state.weights), ("optimizer", state.optimizer), ("kept", state.kept))
             for i, array in enumerate(held)
         }
         history = np.frombuffer(_HISTORY.dump_json(state.history), np.uint8)
@@ -139,7 +153,7 @@ class Checkpoint:
                 return [arrays[key] for key in sorted(arrays.files) if key.startswith(f"{name}_")]
 
             history = _HISTORY.validate_json(arrays["history"].tobytes())
-            return State(group("weights"), group("optimizer"), group("best"), history)
+            return State(group("weights"), group("optimizer"), group("kept"), history)
 
     def finish(self, result: Path) -> None:
         """Take the folder ``result`` as the result; what led to it is not needed any more."""

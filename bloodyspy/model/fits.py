@@ -31,9 +31,9 @@ from bloodyspy.model import (
 from bloodyspy.model import checkpoint as checkpoint_files
 from bloodyspy.model.artifact import NETWORK, sha256
 from bloodyspy.model.backend import keras
-from bloodyspy.model.checkpoint import HISTORY, Checkpoint, Epoch, key_of, read_history
+from bloodyspy.model.checkpoint import HISTORY, Checkpoint, Epoch, kept_of, key_of, read_history
 from bloodyspy.model.provenance import git_commit
-from bloodyspy.model.training import Recorder, best_of, tell, train
+from bloodyspy.model.training import Recorder, tell, train
 from bloodyspy.params import Candidate, Params
 from bloodyspy.settings import Settings
 
@@ -50,8 +50,8 @@ class SeedFit(BaseModel):
     seed: int
     run_id: str
     epochs: int
-    best_epoch: int
-    """The one whose weights were kept: lowest loss on the validation part."""
+    kept_epoch: int
+    """The one whose weights were kept, see :func:`bloodyspy.model.checkpoint.kept_of`."""
     val_loss: float
     """Of that epoch, as the following two."""
     val_accuracy: float
@@ -187,7 +187,8 @@ def _fit(
             words = f"{name} seed {seed}" if candidate.seeds > 1 else name
             place = _of_seed(checkpoint, seed)
             history = train(words, candidate.model_copy(update={"seed": seed}), spec, place, own, s)
-            trained.append(_Trained(_facts_of(seed, own.run_id, history), place.finished, history))
+            kept = kept_of(history, candidate.epochs)
+            trained.append(_Trained(_facts_of(seed, own.run_id, kept, history), place.finished, history))
     best = min(trained, key=lambda one: one.facts.val_loss)
     if candidate.seeds > 1:
         recorder.numbers(_spread([one.facts for one in trained]))
@@ -259,16 +260,15 @@ def _run_below(recorder: Recorder, name: str, candidate: Candidate, seed: int) -
         yield own
 
 
-def _facts_of(seed: int, run_id: str, history: tuple[Epoch, ...]) -> SeedFit:
-    best = best_of(history)
+def _facts_of(seed: int, run_id: str, kept: Epoch, history: tuple[Epoch, ...]) -> SeedFit:
     return SeedFit(
         seed=seed,
         run_id=run_id,
         epochs=len(history),
-        best_epoch=best.epoch,
-        val_loss=best.val_loss,
-        val_accuracy=best.val_accuracy,
-        val_balanced_accuracy=best.val_balanced_accuracy,
+        kept_epoch=kept.epoch,
+        val_loss=kept.val_loss,
+        val_accuracy=kept.val_accuracy,
+        val_balanced_accuracy=kept.val_balanced_accuracy,
         seconds=round(sum(row.seconds for row in history), 2),
     )
 

@@ -13,7 +13,7 @@ from bloodyspy.dataset.split import Part
 from bloodyspy.errors import TrainingFailed
 from bloodyspy.settings import Settings
 
-_HEAVIEST = 10.0
+_HEAVIEST = 10.0  # a target with a handful of pictures would otherwise be most of a batch's loss
 
 
 @dataclass(frozen=True, slots=True)

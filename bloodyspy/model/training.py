@@ -19,7 +19,16 @@ from bloodyspy.model import network
 from bloodyspy.model.artifact import NETWORK
 from bloodyspy.model.augmentation import augment
 from bloodyspy.model.backend import keras
-from bloodyspy.model.checkpoint import HISTORY, Checkpoint, Epoch, State, read_history, write_history
+from bloodyspy.model.checkpoint import (
+    HISTORY,
+    Checkpoint,
+    Epoch,
+    State,
+    best_of,
+    kept_of,
+    read_history,
+    write_history,
+)
 from bloodyspy.model.normalization import fused
 from bloodyspy.model.parts import Pictures, load_parts, weights_of
 from bloodyspy.model.progress import TrainingProgress
@@ -74,7 +83,7 @@ def train(
     The state is kept after each epoch: after a kill the same call goes on from there, in the same run, with the
     pictures in the order and the positions that the uninterrupted training sees. What was finished before is not
     repeated. Training ends after ``epochs``, or when the loss on the validation part has not fallen for ``patience``
-    epochs; the weights of the epoch with the lowest are kept.
+    epochs; see :func:`bloodyspy.model.checkpoint.kept_of` for the weights that are kept.
 
     Args:
         name: what people call it.
@@ -110,21 +119,22 @@ def train(
         _assign(learner.optimizer.variables, state.optimizer)
         logger.info("%s: going on after epoch %d of %d", name, len(state.history), candidate.epochs)
     history = state.history if state else ()
-    best = state.best if state else []
+    kept = state.kept if state else []
     tell(history, recorder, recorded)
-    loop = _Loop(model, learner, candidate, spec, training, validation)
+    targets = targets_of(candidate.targets, training.labels, training.subtypes)
+    loop = _Loop(model, learner, candidate, spec, training, validation, targets, weights_of(targets))
     with TrainingProgress(name, candidate.epochs, loop.pictures, len(history)) as progress:
         while len(history) < candidate.epochs and not _out_of_patience(history, candidate.patience):
             row, averages = loop.epoch(len(history) + 1, progress)
-            if row.val_loss < min((earlier.val_loss for earlier in history), default=np.inf):
-                best = averages
             history = (*history, row)
+            if kept_of(history, candidate.epochs) is row:
+                kept = averages
             # First the checkpoint, then the run: after a kill between the two the run is one epoch behind, never ahead.
-            checkpoint.save(State(_values(model.variables), _values(learner.optimizer.variables), best, history))
+            checkpoint.save(State(_values(model.variables), _values(learner.optimizer.variables), kept, history))
             tell((row,), recorder, row.epoch - 1)
             progress.tell(row)
             watch(row)
-    _assign(plain.weights, best)
+    _assign(plain.weights, kept)
     result = checkpoint.folder / "finishing"
     shutil.rmtree(result, ignore_errors=True)
     result.mkdir()
@@ -141,11 +151,6 @@ def tell(history: tuple[Epoch, ...], recorder: Recorder, recorded: int) -> None:
             recorder.epoch(row.epoch, row.model_dump(exclude={"epoch"}))
 
 
-def best_of(history: tuple[Epoch, ...]) -> Epoch:
-    """The epoch whose weights are kept."""
-    return min(history, key=lambda row: row.val_loss)
-
-
 def _out_of_patience(history: tuple[Epoch, ...], patience: int) -> bool:
     return bool(history) and len(history) - best_of(history).epoch >= patience
 
@@ -159,6 +164,10 @@ class _Loop:
     spec: InputSpec
     training: Pictures
     validation: Pictures
+    targets: NDArray[np.float32]
+    """What is taught with each training picture, (n, targets)."""
+    weights: NDArray[np.float32]
+    """Of each training picture in the loss, (n,)."""
 
     @property
     def pictures(self) -> int:
@@ -171,12 +180,10 @@ class _Loop:
         # Seeded by the epoch, not by what came before: a resumed fit sees what the uninterrupted one does.
         rng = np.random.default_rng((self.candidate.seed, number))
         order = self.training.shuffled(self.candidate.batch_size, rng)
-        targets = targets_of(self.candidate.targets, self.training.labels, self.training.subtypes)
-        weights = weights_of(targets)
         loss = accuracy = stepping = 0.0
         for pictures, chosen in self._augmented(order, rng):
             before = time.perf_counter()
-            answer = self.learner.train_on_batch(pictures, targets[chosen], sample_weight=weights[chosen])
+            answer = self.learner.train_on_batch(pictures, self.targets[chosen], sample_weight=self.weights[chosen])
             stepping += time.perf_counter() - before
             share = len(chosen) / len(order)
             loss, accuracy = loss + share * answer[0], accuracy + share * answer[1]

@@ -25,7 +25,7 @@ from bloodyspy.errors import BloodySpyError, Pruned, TrainingFailed, full_disk
 from bloodyspy.model import study as studies
 from bloodyspy.model import weights
 from bloodyspy.model.artifact import sha256
-from bloodyspy.model.checkpoint import Checkpoint, Epoch, key_of
+from bloodyspy.model.checkpoint import Checkpoint, Epoch, kept_of, key_of
 from bloodyspy.params import Candidate, InputSpec, Params
 from bloodyspy.settings import Settings
 
@@ -247,7 +247,7 @@ class _Worker:
         except TrainingFailed as exc:
             logger.warning("%s: trial %d failed: %s", self._name, number, exc)
             raise
-        return min(row.val_loss for row in history)
+        return kept_of(history, candidate.epochs).val_loss
 
     def _taken(self, trial: optuna.Trial) -> bool:
         """Whether another worker thought this one dead, and queued its trial again."""

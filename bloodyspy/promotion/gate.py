@@ -3,15 +3,21 @@
 Pure: no files, no tools. A refusal is a result; only a comparison that cannot be made is an error.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from bloodyspy import params
-from bloodyspy.cells import CELL_TYPES
+from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import PromotionError
-from bloodyspy.evaluation.metrics import Metrics
+from bloodyspy.evaluation.intervals import Estimate, wilson
+from bloodyspy.params import Policy
+from bloodyspy.promotion import paired
 
 
 class Outcome(StrEnum):
@@ -22,17 +28,55 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """How a model answered the sealed images, each in its eight positions; the first is the one it came in."""
+
+    digest: str
+    """Identity of the images."""
+    labels: NDArray[np.int64]
+    """Positions of their cell types, shape (n,)."""
+    right: NDArray[np.bool_]
+    """Whether the answer was right, shape (n, 8)."""
+    calibration_error: float
+    """Of the answers in the first position, 0 to 1."""
+    synthetic: bool
+    """Whether the images are drawn."""
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Share of positions that were answered rightly, shape (n,)."""
+        return np.asarray(self.right.mean(axis=1), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Stressed:
+    """The stress suite's one number."""
+
+    error: Estimate
+    """Mean balanced error over all corruptions."""
+    digest: str
+    """Identity of the pictures that were corrupted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Contender:
-    """A registered version and how it did on the sealed part."""
+    """A registered version: how it did on the sealed images, and what it brings along."""
 
     version: int
-    metrics: Metrics
-    test_digest: str
-    """Identity of the sealed images it was scored on."""
-    synthetic: bool
-    """Whether those images were drawn."""
+    network: str
+    """Identity of what answers: the graph and its temperature, whatever else lies beside them."""
+    sealed: Sealed
+    stressed: Stressed
+    milliseconds: float
+    """A picture takes from its bytes to its answer."""
+    megabytes: float
+    """Of the graph that serves, 10^6 bytes."""
+    export: str
+    """What was found when the graph was held against the network it came from."""
+    card_fault: str | None
+    """What the model card lacks; None where it is complete."""
     trained_on_drawn: bool = False
-    """Whether the images it was trained on were."""
+    """Whether the images it was trained on were drawn."""
 
 
 class Criterion(BaseModel):
@@ -41,10 +85,28 @@ class Criterion(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    value: float | None = Field(description="None where it could not be measured")
-    limit: float
+    value: float | None = Field(description="what was measured; None where that is not a number, or was not possible")
+    low: float | None = Field(default=None, description="end of its interval: two-sided with `high`, one-sided without")
+    high: float | None = None
+    limit: float | None = None
+    p: float | None = Field(default=None, description="one-sided, after Holm's correction where several are asked")
     passed: bool
     sentence: str
+
+    def cells(self) -> tuple[str, ...]:
+        """Name, value, interval, limit, p value and verdict as words; what it has not is left empty."""
+        if self.low is None:
+            interval = ""
+        else:
+            interval = f"{self.low:.4f} to {self.high:.4f}" if self.high is not None else f"at least {self.low:.4f}"
+        return (
+            self.name,
+            "" if self.value is None else f"{self.value:.4f}",
+            interval,
+            "" if self.limit is None else f"{self.limit:.4f}",
+            "" if self.p is None else f"{self.p:.3f}",
+            "met" if self.passed else "NOT MET",
+        )
 
 
 class Decision(BaseModel):
@@ -55,6 +117,9 @@ class Decision(BaseModel):
     outcome: Outcome
     summary: str
     """One sentence for people."""
+    policy: Policy
+    level: float
+    """Of each one-sided test."""
     criteria: tuple[Criterion, ...]
     challenger: int
     champion: int | None
@@ -74,93 +139,217 @@ class Decision(BaseModel):
         """The criteria that were not met."""
         return tuple(criterion for criterion in self.criteria if not criterion.passed)
 
+    headings: ClassVar = ("criterion", "measured", "interval", "limit", "p", "verdict")
+    """Of :meth:`table`."""
+
+    def table(self) -> list[tuple[str, ...]]:
+        """A row of words for each criterion."""
+        return [criterion.cells() for criterion in self.criteria]
+
 
 def decide(challenger: Contender, champion: Contender | None, rule: params.Promotion) -> Decision:
-    """Apply the rule: every floor holds, and the champion is beaten by more than the minimum gain.
+    """Apply the rule: floors and limits hold, and the champion is beaten as the policy asks.
 
-    The first champion has nobody to beat; the floors hold for it all the same.
+    Not worse than the champion means: overall, and for each safety class, the images speak against its being worse by
+    the margin or more. The first champion has nobody to be held against; floors and limits hold for it all the same.
 
     Raises:
-        PromotionError: the two were not scored on the same images.
+        PromotionError: the two were not scored on the same images with the same labels.
     """
-    if champion is not None and champion.test_digest != challenger.test_digest:
-        raise PromotionError(
-            f"Version {challenger.version} was scored on the sealed images {challenger.test_digest[:12]}, the champion "
-            f"(version {champion.version}) on {champion.test_digest[:12]}. Score both on the same images: "
-            "`python -m pipelines promote`."
-        )
-    criteria = _floors(challenger.metrics, rule.floors)
+    criteria = [*_floors(challenger, rule.floors), *_limits(challenger, rule.limits)]
     if champion is not None:
-        criteria.append(_gain(challenger, champion, rule))
+        _check_comparable(challenger, champion)
+        if challenger.network == champion.network:
+            criteria.append(_SAME)
+        criteria += [*_against(challenger, champion, rule), _stress(challenger, champion, rule.limits)]
         if challenger.trained_on_drawn and not champion.trained_on_drawn:
             criteria.append(_DRAWN)
     failed = [criterion for criterion in criteria if not criterion.passed]
-    outcome = Outcome.REFUSED if failed else Outcome.PROMOTED
     return Decision(
-        outcome=outcome,
+        outcome=Outcome.REFUSED if failed else Outcome.PROMOTED,
         summary=_summary(challenger, champion, criteria, failed),
+        policy=rule.policy,
+        level=rule.level,
         criteria=tuple(criteria),
         challenger=challenger.version,
         champion=None if champion is None else champion.version,
-        images=challenger.metrics.n,
-        test_digest=challenger.test_digest,
-        synthetic=challenger.synthetic,
+        images=len(challenger.sealed.labels),
+        test_digest=challenger.sealed.digest,
+        synthetic=challenger.sealed.synthetic,
     )
 
 
+def _check_comparable(challenger: Contender, champion: Contender) -> None:
+    new, old = challenger.sealed, champion.sealed
+    if new.digest != old.digest:
+        raise PromotionError(
+            f"Version {challenger.version} was scored on the sealed images {new.digest[:12]}, the champion (version "
+            f"{champion.version}) on {old.digest[:12]}. Score both on the same images: `python -m pipelines promote`."
+        )
+    if not np.array_equal(new.labels, old.labels):
+        raise PromotionError(
+            f"Version {challenger.version} and the champion (version {champion.version}) were scored on the same "
+            "images, but against different labels. Restore the labels (`dvc checkout data.dvc`, `dvc repro validate`) "
+            "and score both again: `python -m pipelines promote`."
+        )
+
+
+def _floors(challenger: Contender, floors: params.Floors) -> Iterator[Criterion]:
+    hits, labels = challenger.sealed.right[:, 0], challenger.sealed.labels
+    sensitivity = {
+        cell: wilson(int(hits[labels == cell.position].sum()), int((labels == cell.position).sum()))
+        for cell in CELL_TYPES
+        if (labels == cell.position).any()
+    }
+    yield _floor("accuracy", wilson(int(hits.sum()), len(hits)), floors.accuracy)
+    balanced = float(np.mean([estimate.value for estimate in sensitivity.values()]))
+    yield _floor("balanced accuracy", balanced, floors.balanced_accuracy)
+    for cell in CELL_TYPES:
+        name = f"sensitivity of {cell}"
+        if cell in sensitivity:
+            yield _floor(name, sensitivity[cell], floors.sensitivity)
+        else:
+            sentence = f"{name}: the sealed part has no such image, so it cannot be measured."
+            yield Criterion(name=name, value=None, limit=floors.sensitivity, passed=False, sentence=sentence)
+
+
+def _floor(name: str, found: Estimate | float, limit: float) -> Criterion:
+    value, low, high = (found.value, found.low, found.high) if isinstance(found, Estimate) else (found, None, None)
+    passed = value >= limit
+    told = str(found) if isinstance(found, Estimate) else f"{found:.1%}"
+    sentence = f"{name} {told} is {'at least' if passed else 'below'} the floor of {limit:.1%}."
+    return Criterion(name=name, value=value, low=low, high=high, limit=limit, passed=passed, sentence=sentence)
+
+
+def _limits(challenger: Contender, limits: params.Limits) -> Iterator[Criterion]:
+    error = challenger.sealed.calibration_error
+    yield _limit("calibration error", error, limits.calibration_error, "{:.2%}")
+    yield _limit("time of a picture", challenger.milliseconds, limits.milliseconds, "{:.1f} ms")
+    yield _limit("size of the graph", challenger.megabytes, limits.megabytes, "{:.1f} MB")
+    yield Criterion(name="export", value=None, passed=True, sentence=f"export: {challenger.export}.")
+    fault = challenger.card_fault
+    told = "is complete, and tells what the artefact's files hold" if fault is None else f"is not complete: {fault}"
+    yield Criterion(name="model card", value=None, passed=fault is None, sentence=f"the model card {told}.")
+
+
+def _limit(name: str, value: float, limit: float, form: str) -> Criterion:
+    passed = value <= limit
+    sentence = f"{name} {form.format(value)} is {'within' if passed else 'above'} the limit of {form.format(limit)}."
+    return Criterion(name=name, value=value, limit=limit, passed=passed, sentence=sentence)
+
+
+def _against(challenger: Contender, champion: Contender, rule: params.Promotion) -> Iterator[Criterion]:
+    labels = challenger.sealed.labels
+    difference = challenger.sealed.shares - champion.sealed.shares
+    classes = {
+        cell: paired.Counted.of(difference[labels == cell.position])
+        for cell in CELL_TYPES
+        if (labels == cell.position).any()
+    }
+    resampled = paired.balanced_differences(list(classes.values()))
+    gain = float(np.mean([counted.mean for counted in classes.values()]))
+    worst = float(np.quantile(resampled, rule.level))
+    yield _not_worse_overall(gain, worst, rule)
+    if rule.policy is Policy.IMPROVEMENT:
+        yield _better(gain, worst, challenger.sealed, champion.sealed, rule)
+    margins = {cell: margin for cell, margin in rule.margins.sensitivity.items() if cell in classes}
+    corrected = paired.holm([paired.not_worse(classes[cell], margin) for cell, margin in margins.items()])
+    for (cell, margin), p in zip(margins.items(), corrected, strict=True):
+        yield _not_worse(cell, classes[cell], margin, p, rule)
+
+
+def _not_worse_overall(gain: float, worst: float, rule: params.Promotion) -> Criterion:
+    margin = rule.margins.balanced_accuracy
+    passed = worst > -margin
+    sentence = (
+        f"balanced accuracy differs from the champion's by {_points(gain)}, at worst by {_points(worst)} "
+        f"({1 - rule.level:.0%}, one-sided, paired bootstrap): {'' if passed else 'not '}shown to be not worse by the "
+        f"margin of {margin * 100:.1f} points."
+    )
+    return Criterion(
+        name="not worse in balanced accuracy", value=gain, low=worst, limit=-margin, passed=passed, sentence=sentence
+    )
+
+
+def _better(gain: float, worst: float, new: Sealed, old: Sealed, rule: params.Promotion) -> Criterion:
+    gained = int((new.right[:, 0] & ~old.right[:, 0]).sum())
+    lost = int((old.right[:, 0] & ~new.right[:, 0]).sum())
+    p, passed = paired.mcnemar(gained, lost), worst > 0
+    sentence = (
+        f"balanced accuracy is {'' if passed else 'not '}shown to be better: at worst {_points(worst)} "
+        f"({1 - rule.level:.0%}, one-sided, paired bootstrap). In the position that they came in, {gained} images were "
+        f"gained and {lost} lost (exact McNemar: p {p:.3f})."
+    )
+    return Criterion(
+        name="better in balanced accuracy", value=gain, low=worst, limit=0.0, p=p, passed=passed, sentence=sentence
+    )
+
+
+def _not_worse(cell: CellType, counted: paired.Counted, margin: float, p: float, rule: params.Promotion) -> Criterion:
+    passed, worst = p <= rule.level, paired.lower_bound(counted, rule.level)
+    sentence = (
+        f"sensitivity of {cell} differs from the champion's by {_points(counted.mean)}, at worst by {_points(worst)} "
+        f"({1 - rule.level:.0%}, one-sided): {'' if passed else 'not '}shown to be not worse by the margin of "
+        f"{margin * 100:.1f} points (p {p:.3f} after Holm's correction, {counted.n} images)."
+    )
+    needed = paired.images_for_a_tie(margin, rule.level)
+    if not passed and counted.n < needed:
+        sentence += (
+            f" So few images could not show it of equal answers either, which takes {needed}: import more of them, or "
+            f"widen `promotion.margins.sensitivity.{cell}`."
+        )
+    return Criterion(
+        name=f"not worse in sensitivity of {cell}",
+        value=counted.mean,
+        low=worst,
+        limit=-margin,
+        p=p,
+        passed=passed,
+        sentence=sentence,
+    )
+
+
+def _stress(challenger: Contender, champion: Contender, limits: params.Limits) -> Criterion:
+    name = "mean balanced error under stress"
+    if challenger.stressed.digest != champion.stressed.digest:
+        raise PromotionError(
+            f"Version {challenger.version} and the champion (version {champion.version}) were put under stress with "
+            "different pictures. Measure both on the same: `python -m pipelines promote`."
+        )
+    new, old = challenger.stressed.error, champion.stressed.error
+    more = new.value - old.value
+    passed = more <= limits.stress
+    sentence = (
+        f"{name} is {new}, the champion's {old}: {_points(more)}, {'within' if passed else 'above'} the limit of "
+        f"{limits.stress * 100:.1f} more."
+    )
+    return Criterion(name=name, value=more, limit=limits.stress, passed=passed, sentence=sentence)
+
+
+_SAME = Criterion(
+    name="another model",
+    value=None,
+    passed=False,
+    sentence="it is the champion under another number, the same graph with the same temperature: nothing to decide.",
+)
 _DRAWN = Criterion(
     name="trained on photographs",
     value=None,
-    limit=1.0,
     passed=False,
     sentence="the challenger was trained on drawn cells and the champion on photographs: drawings never replace those.",
 )
 
 
-def _floors(metrics: Metrics, floors: params.Floors) -> list[Criterion]:
-    values = {
-        "accuracy": (metrics.accuracy.value, floors.accuracy),
-        "balanced accuracy": (metrics.balanced_accuracy.value, floors.balanced_accuracy),
-    }
-    criteria = [_floor(name, value, limit) for name, (value, limit) in values.items()]
-    for cell in CELL_TYPES:
-        estimate = metrics.sensitivity.get(cell)
-        name = f"sensitivity of {cell}"
-        if estimate is None:
-            sentence = f"{name}: the sealed part has no such image, so it cannot be measured."
-            criteria.append(Criterion(name=name, value=None, limit=floors.sensitivity, passed=False, sentence=sentence))
-        else:
-            criteria.append(_floor(name, estimate.value, floors.sensitivity))
-    return criteria
-
-
-def _floor(name: str, value: float, limit: float) -> Criterion:
-    passed = value >= limit
-    sentence = f"{name} {value:.4f} is {'at least' if passed else 'below'} the floor of {limit:.4f}."
-    return Criterion(name=name, value=value, limit=limit, passed=passed, sentence=sentence)
-
-
-def _gain(challenger: Contender, champion: Contender, rule: params.Promotion) -> Criterion:
-    name = rule.metric.replace("_", " ").replace("f1", "F1")
-    new, old = (contender.metrics.estimates()[rule.metric].value for contender in (challenger, champion))
-    gain = new - old
-    passed = gain > rule.minimum_gain
-    sentence = (
-        f"{name} {new:.4f} against {old:.4f} of the champion (version {champion.version}) is a gain of {gain:+.4f}, "
-        f"{'' if passed else 'not '}more than the {rule.minimum_gain:.4f} that is asked for."
-    )
-    return Criterion(name=f"gain in {name}", value=gain, limit=rule.minimum_gain, passed=passed, sentence=sentence)
+def _points(difference: float) -> str:
+    return f"{difference * 100:+.2f} points"
 
 
 def _summary(
     challenger: Contender, champion: Contender | None, criteria: list[Criterion], failed: list[Criterion]
 ) -> str:
-    images = f"{challenger.metrics.n} sealed {'synthetic ' if challenger.synthetic else ''}images"
+    images = f"{len(challenger.sealed.labels)} sealed {'synthetic ' if challenger.sealed.synthetic else ''}images"
     against = "there was no champion" if champion is None else f"compared with version {champion.version}"
     if failed:
         reasons = " ".join(criterion.sentence for criterion in failed)
         return f"Version {challenger.version} was refused on {images} ({against}): {reasons}"
-    reason = f"all {len(criteria)} criteria are met"
-    if champion is not None:
-        reason += f", {criteria[-1].sentence.removesuffix('.')}"
-    return f"Version {challenger.version} was promoted on {images} ({against}): {reason}."
+    return f"Version {challenger.version} was promoted on {images} ({against}): all {len(criteria)} criteria are met."

@@ -93,7 +93,8 @@ def test_a_fit_learns_is_described_and_is_not_done_twice(settings: Settings) -> 
     }
     history = history_of(settings)
     assert history["epoch"].tolist() == list(notes.epochs) == list(range(1, 13))
-    assert history["val_loss"].idxmin() == done.kept.best_epoch - 1
+    assert done.kept.kept_epoch == 12
+    assert done.kept.val_loss == pytest.approx(history["val_loss"].iloc[-1])
     assert (history[["images_per_second", "memory_mb", "seconds"]] > 0).all(axis=None)
     assert history["learning_rate"].iloc[-1] == pytest.approx(0, abs=1e-7)
     network = keras.models.load_model(settings.fit("tiny") / "network.keras", compile=False)
@@ -156,9 +157,9 @@ def test_an_interrupted_fit_ends_where_the_uninterrupted_one_does(
     np.testing.assert_allclose(answers_of(settings), expected, atol=0.03)
 
 
-def test_the_best_epoch_before_a_kill_is_kept(settings: Settings) -> None:
-    """Its weights come out of the checkpoint."""
-    params = make_tiny_project(settings, epochs=6, learning_rate=0.01, warm_up=0.0)
+def test_a_training_that_ends_early_keeps_its_best_epoch(settings: Settings) -> None:
+    """Which here was before a kill: its weights come out of the checkpoint."""
+    params = make_tiny_project(settings, epochs=6, patience=3, learning_rate=0.01, warm_up=0.0)
     with pytest.raises(KeyboardInterrupt):
         fit("tiny", settings, params, Notes(break_off_after=3))
     checkpoint = Checkpoint(only_checkpoint(settings) / "seed-1")
@@ -167,9 +168,9 @@ def test_the_best_epoch_before_a_kill_is_kept(settings: Settings) -> None:
     best = state.history[1].model_copy(update={"val_loss": 1e-6})
     checkpoint.save(dataclasses.replace(state, history=(state.history[0], best, state.history[2])))
     done = fit("tiny", settings, params, Notes(recorded=3))
-    assert done.kept.best_epoch == 2
+    assert (done.kept.epochs, done.kept.kept_epoch) == (5, 2)
     network = keras.models.load_model(settings.fit("tiny") / "network.keras", compile=False)
-    for kept, expected in zip(network.weights, state.best, strict=True):
+    for kept, expected in zip(network.weights, state.kept, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(kept), expected)
 
 

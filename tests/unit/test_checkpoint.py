@@ -44,7 +44,7 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     found = checkpoint.load()
     assert found is not None
     assert found.history == state(2).history
-    for group in ("weights", "optimizer", "best"):
+    for group in ("weights", "optimizer", "kept"):
         for kept, given in zip(getattr(found, group), getattr(state(2), group), strict=True):
             np.testing.assert_array_equal(kept, given)
             assert kept.dtype == given.dtype

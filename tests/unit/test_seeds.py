@@ -13,7 +13,7 @@ from bloodyspy.model.fits import Fit, SeedFit
 
 
 def fit_of(*numbers: int) -> Fit:
-    facts = {"epochs": 3, "best_epoch": 2, "val_loss": 0.1, "val_accuracy": 0.9, "val_balanced_accuracy": 0.9}
+    facts = {"epochs": 3, "kept_epoch": 2, "val_loss": 0.1, "val_accuracy": 0.9, "val_balanced_accuracy": 0.9}
     return Fit(
         run_id="a" * 32,
         candidate="small_cnn",

@@ -213,11 +213,10 @@ def origin(facts: Facts, spec: ModelSpec) -> Section:
     """How it was made, and how to make it again."""
     fit = f"{TRAINING}#/kept"
     text = words(
-        "{epochs} epochs in {time}; the weights of epoch {best} were kept, the best on the validation part. MLflow run "
-        "`{run}`.",
+        "{epochs} epochs in {time}; the weights of epoch {kept} were kept. MLflow run `{run}`.",
         epochs=facts.count(f"{fit}/epochs"),
         time=facts.minutes(f"{fit}/seconds"),
-        best=facts.count(f"{fit}/best_epoch"),
+        kept=facts.count(f"{fit}/kept_epoch"),
         run=facts.string(f"{SPEC}#/run_id"),
     )
     candidate = f"{TRAINING}#/candidate"

@@ -1,0 +1,144 @@
+"""What is known of a version when it is judged: its answers on the sealed part as it is now, and what it brings."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bloodyspy.cells import CELL_TYPES
+from bloodyspy.dataset.manifest import digest
+from bloodyspy.dataset.version import read_dataset
+from bloodyspy.errors import ArtefactInvalid, PromotionError
+from bloodyspy.evaluation import stress
+from bloodyspy.evaluation.comparison import read_comparison, read_scores
+from bloodyspy.evaluation.model_card.markdown import markdown
+from bloodyspy.evaluation.model_card.page import page
+from bloodyspy.evaluation.model_card.writing import card_of
+from bloodyspy.evaluation.scores import Scores
+from bloodyspy.evaluation.scoring import digest_of, inputs_of, labels_of, part_of
+from bloodyspy.model.artifact import CARD, CARD_HTML, INFERENCE, Artefact, read_digests
+from bloodyspy.model.calibration import expected_calibration_error
+from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.inference_report import InferenceReport
+from bloodyspy.params import Params
+from bloodyspy.promotion.gate import Contender, Sealed, Stressed
+from bloodyspy.promotion.simulation import World
+from bloodyspy.settings import Settings
+
+_BATCH = 64
+
+
+def newest(name: str, s: Settings) -> Artefact:
+    """The assembled model of a candidate, made of the data set as it is listed now.
+
+    Raises:
+        PromotionError: it was made of another list of images, so that the sealed part may not be sealed for it.
+        ArtefactInvalid: it is damaged.
+    """
+    artefact = Artefact.open(s.artefact(name))
+    if artefact.spec.manifest_digest != digest(s.manifest):
+        raise PromotionError(
+            f"The model of {name} was made of another list of images than {s.manifest}. "
+            "Run `dvc repro` to its end first."
+        )
+    return artefact
+
+
+def contend(number: int, artefact: Path, s: Settings, p: Params) -> Contender:
+    """Score a version on the sealed part as it is now, on the road that the service walks, in eight positions.
+
+    Scores that a model brings along are not used: a champion of last year was scored on last year's sealed images. Its
+    stress is taken over where it was measured on the very pictures that are chosen now, and measured anew otherwise.
+
+    Raises:
+        DataMissing, DataError: there is no manifest, or no sealed image.
+        ArtefactInvalid, PreprocessMismatch: the model cannot be used here.
+    """
+    rows = part_of(s, "test")
+    classifier = Classifier.load(artefact, s.threads)
+    scores = read_scores(classifier.artefact)
+    return Contender(
+        version=number,
+        network=_network(classifier.artefact),
+        sealed=_sealed(classifier, s, p, rows),
+        stressed=_stressed(classifier, scores, s, p, rows),
+        milliseconds=scores.cost.milliseconds_picture,
+        megabytes=scores.cost.megabytes_graph,
+        export=_export(artefact),
+        card_fault=card_fault(artefact),
+        trained_on_drawn=classifier.spec.synthetic,
+    )
+
+
+def world(candidate: str | None, s: Settings) -> World:
+    """Champions like a candidate, the best if none is named, at the sizes of the sealed part.
+
+    Sealed images are counted, not looked at: what the candidate answers rightly is known of the validation part.
+
+    Raises:
+        DataMissing, DataError: there is no manifest, no sealed image, or no candidate was evaluated.
+    """
+    images = part_of(s, "test")["cell_type"].value_counts()
+    measured = read_scores(newest(candidate or read_comparison(s).best, s)).validation
+    return World.of({cell: int(images[cell]) for cell in CELL_TYPES if cell in images}, measured)
+
+
+def positions(pictures: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Square pictures (n, size, size, 3) in the eight positions of a slide: as they are, turned, and mirrored too."""
+    for mirrored in (pictures, pictures[:, :, ::-1]):
+        for quarters in range(4):
+            yield np.ascontiguousarray(np.rot90(mirrored, quarters, axes=(1, 2)))
+
+
+def card_fault(artefact: Path) -> str | None:
+    """What is wrong with a model card: a fact is missing, or it tells something else than the artefact's files."""
+    try:
+        card = card_of(artefact)
+    except ArtefactInvalid as exc:
+        return exc.fault
+    for name, told in ((CARD, markdown(card)), (CARD_HTML, page(card))):
+        if (artefact / name).read_text(encoding="utf-8") != told:
+            return f"{name} does not tell what the artefact's files hold"
+    return None
+
+
+def _network(artefact: Artefact) -> str:
+    graph = read_digests(artefact.path)[artefact.spec.graph]
+    return sha256(f"{graph} {artefact.spec.temperature!r}".encode()).hexdigest()
+
+
+def _sealed(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) -> Sealed:
+    inputs, labels = inputs_of(classifier.spec.input, s, p, rows), labels_of(rows["cell_type"])
+
+    def answer(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batches = range(0, len(pictures), _BATCH)
+        return np.concatenate([classifier.probabilities(pictures[i : i + _BATCH]) for i in batches])
+
+    answers = np.stack([answer(turned) for turned in positions(inputs)])
+    right = labels[:, None] == answers.argmax(axis=2).T
+    return Sealed(
+        digest=digest_of(rows),
+        labels=labels,
+        right=right,
+        calibration_error=expected_calibration_error(right[:, 0], answers[0].max(axis=1)),
+        synthetic=read_dataset(s.data).synthetic,
+    )
+
+
+def _stressed(classifier: Classifier, scores: Scores, s: Settings, p: Params, rows: pd.DataFrame) -> Stressed:
+    known = scores.stress
+    if known.digest != digest_of(stress.choose(rows, p.evaluation.stress_per_class)):
+        known = stress.measure(classifier, s, p, rows)
+    return Stressed(error=known.mean_balanced_error, digest=known.digest)
+
+
+def _export(artefact: Path) -> str:
+    report = InferenceReport.model_validate_json((artefact / INFERENCE).read_bytes())
+    served = report.choice
+    return (
+        f"{served.name} gives {served.classes_differ} of {report.images_compared} validation images another class than "
+        f"the network it came from ({served.reason})"
+    )

@@ -1,0 +1,148 @@
+"""Paired comparisons against published examples, statsmodels and scipy, and their own error rates."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import bootstrap, norm
+from statsmodels.stats.contingency_tables import mcnemar as published_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from bloodyspy.promotion.paired import (
+    Counted,
+    balanced_differences,
+    holm,
+    images_for_a_tie,
+    lower_bound,
+    mcnemar,
+    not_worse,
+    score_statistic,
+)
+
+
+def single_answers(gained: int, lost: int, n: int) -> Counted:
+    return Counted.of(np.repeat([1.0, -1.0, 0.0], [gained, lost, n - gained - lost]))
+
+
+def tango(gained: int, lost: int, n: int, difference: float) -> float:
+    """The closed form of Tango (1998), equation 4 with the constrained estimate of equation 7."""
+    a, c = 2 * n, -lost * difference * (1 - difference)
+    b = -gained - lost + (2 * n - gained + lost) * difference
+    q = (np.sqrt(b * b - 4 * a * c) - b) / (2 * a)
+    return float((gained - lost - n * difference) / np.sqrt(n * (2 * q + difference * (1 - difference))))
+
+
+shares = st.integers(-8, 8).map(lambda eighths: eighths / 8)
+many = st.lists(shares, min_size=1, max_size=300).map(lambda values: Counted.of(np.array(values)))
+margins = st.floats(0.005, 0.5)
+
+
+def test_tango_s_interval_of_the_published_example() -> None:
+    # airway hyper-responsiveness before and after transplantation, as in Fagerland, Lydersen and Laake (2014),
+    # Statistics in Medicine 33:2850: 1 child changed one way and 7 the other, of 21; Tango's interval there
+    bounds = lower_bound(single_answers(1, 7, 21), 0.025), -lower_bound(single_answers(7, 1, 21), 0.025)
+    assert bounds == pytest.approx((-0.517, -0.026), abs=5e-4)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 300), margins)
+def test_single_answers_give_tango_s_statistic(gained: int, lost: int, same: int, margin: float) -> None:
+    n = gained + lost + same
+    if n:
+        ours = score_statistic(single_answers(gained, lost, n), -margin)
+        assert ours == pytest.approx(tango(gained, lost, n, -margin), rel=1e-6, abs=1e-8)
+
+
+@given(many, margins)
+def test_a_wider_margin_is_easier(counted: Counted, margin: float) -> None:
+    assert not_worse(counted, margin) >= not_worse(counted, min(margin * 1.5, 0.9)) - 1e-9
+
+
+@given(many, margins)
+def test_the_bound_and_the_test_say_the_same(counted: Counted, margin: float) -> None:
+    worst, p = lower_bound(counted, 0.05), not_worse(counted, margin)
+    assert worst <= counted.mean + 1e-9
+    if abs(worst + margin) > 1e-5:
+        assert (worst > -margin) == (p < 0.05)
+
+
+@given(many, margins)
+def test_a_mirrored_difference_has_the_mirrored_statistic(counted: Counted, margin: float) -> None:
+    mirrored = Counted(-counted.values[::-1], counted.counts[::-1])
+    assert score_statistic(mirrored, margin) == pytest.approx(-score_statistic(counted, -margin), rel=1e-6, abs=1e-8)
+
+
+@given(many, margins)
+def test_the_statistic_is_finite_even_where_no_image_differs(counted: Counted, margin: float) -> None:
+    assert np.isfinite(score_statistic(counted, -margin))
+
+
+@pytest.mark.parametrize(("margin", "level"), [(0.02, 0.05), (0.04, 0.025)])
+def test_a_tie_is_shown_by_so_many_images_and_not_by_one_fewer(margin: float, level: float) -> None:
+    needed = images_for_a_tie(margin, level)
+    assert not_worse(single_answers(0, 0, needed), margin) <= level
+    assert not_worse(single_answers(0, 0, needed - 1), margin) > level
+
+
+@pytest.mark.parametrize("spread", ["whole images", "positions"])
+def test_a_model_that_is_worse_by_the_margin_passes_as_rarely_as_promised(spread: str) -> None:
+    rng, passed, n, margin, trials = np.random.default_rng(4), 0, 199, 0.02, 2000
+    for _ in range(trials):
+        if spread == "whole images":
+            drawn = rng.choice([-1.0, 1.0, 0.0], n, p=[0.03, 0.01, 0.96])
+        else:  # what is lost is an eighth here and there: a sixth of the images by 12 points
+            drawn = -rng.binomial(1, 0.16, n) / 8
+        passed += not_worse(Counted.of(drawn), margin) <= 0.05
+    assert passed / trials <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / trials)
+
+
+def test_nothing_and_impossible_differences_are_refused() -> None:
+    for bad in ([], [1.2], [-3.0, 0.0]):
+        with pytest.raises(ValueError, match="between -1 and 1"):
+            Counted.of(np.array(bad))
+
+
+def test_the_bootstrap_agrees_with_scipy_s() -> None:
+    rng = np.random.default_rng(1)
+    classes = [rng.choice([-1, -0.25, 0, 0, 0, 0.125, 1], n) for n in (60, 90, 140)]
+    ours = np.quantile(balanced_differences([Counted.of(one) for one in classes]), 0.05)
+
+    def balanced(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.mean([sample.mean(axis=axis) for sample in samples], axis=0)
+
+    theirs = bootstrap(classes, balanced, n_resamples=4000, confidence_level=0.9, method="percentile", rng=2)
+    assert ours == pytest.approx(theirs.confidence_interval.low, abs=0.004)
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_mcnemar_is_half_of_the_two_sided_exact_test(gained: int, lost: int) -> None:
+    two_sided = published_mcnemar([[5, lost], [gained, 5]], exact=True).pvalue
+    better = mcnemar(gained, lost)
+    if gained > lost:
+        assert 2 * better == pytest.approx(two_sided)
+    else:
+        assert better >= 0.5
+
+
+@settings(max_examples=25)  # statsmodels collects the whole process's garbage in each call
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_refuses_as_its_steps_say(p_values: list[float]) -> None:
+    level, refused = 0.05, set()
+    for step, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[index] > level / (len(p_values) - step):
+            break
+        refused.add(index)
+    corrected = holm(p_values)
+    assert corrected == pytest.approx(list(multipletests(p_values, method="holm")[1]))
+    for index, p in enumerate(corrected):
+        if abs(p - level) > 1e-9:
+            assert (p <= level) == (index in refused)
+
+
+def test_holm_of_nothing_is_nothing() -> None:
+    assert holm([]) == []
+
+
+def test_a_large_sample_s_statistic_is_the_normal_one() -> None:
+    drawn = np.random.default_rng(0).choice([-1.0, 1.0, 0.0], 200_000, p=[0.05, 0.05, 0.9])
+    plain = norm.sf((drawn.mean() + 0.001) / (drawn.std() / np.sqrt(len(drawn))))
+    assert not_worse(Counted.of(drawn), 0.001) == pytest.approx(plain, rel=0.02)
