@@ -101,5 +101,5 @@ def _fetch_champion(number: int, s: Settings) -> Path:
         raise PromotionError(
             f"The champion, version {number}, can be neither scored nor served: {exc.fault}. Nothing was changed. "
             "Go on with the release of BloodySpy that made it, or take the alias `champion` away from it in the MLflow "
-            "UI and promote again: the best candidate then has only the floors to pass."
+            "UI and promote again: the best candidate then has only floors and limits to pass."
         ) from exc
