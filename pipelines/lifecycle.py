@@ -13,7 +13,7 @@ from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import MonitoringError, PromotionError
 from bloodyspy.evaluation.comparison import Comparison
 from bloodyspy.images.corruption import Shift
-from bloodyspy.promotion.gate import Decision
+from bloodyspy.promotion.decision import Decision
 from bloodyspy.settings import Settings
 from monitoring.drift import Overall, Verdict
 from monitoring.history import Check

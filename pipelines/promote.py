@@ -12,8 +12,9 @@ from prefect import flow
 from bloodyspy.adapters import packaging, registry
 from bloodyspy.errors import ArtefactInvalid, PromotionError
 from bloodyspy.evaluation.comparison import read_comparison
+from bloodyspy.promotion.decision import Decision
 from bloodyspy.promotion.evidence import contend, newest
-from bloodyspy.promotion.gate import Decision, decide
+from bloodyspy.promotion.gate import decide
 from bloodyspy.promotion.release import annotation, description, one_at_a_time, recorded
 from bloodyspy.settings import Settings
 from pipelines import shown

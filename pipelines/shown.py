@@ -6,7 +6,7 @@ from bloodyspy.adapters.versioning import Reproduction
 from bloodyspy.dataset.importing import ImportReport
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.evaluation.comparison import Comparison
-from bloodyspy.promotion.gate import Decision
+from bloodyspy.promotion.decision import Decision
 from bloodyspy.settings import Settings
 from monitoring.history import Check
 

@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from bloodyspy.evaluation.comparison import Comparison
-from bloodyspy.promotion.gate import Decision
+from bloodyspy.promotion.decision import Decision
 from pipelines.lifecycle import LifecycleSummary, Watched
 from pipelines.promote import Promotion
 

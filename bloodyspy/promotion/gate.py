@@ -5,12 +5,9 @@ Pure: no files, no tools. A refusal is a result; only a comparison that cannot b
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from bloodyspy import params
 from bloodyspy.cells import CELL_TYPES, CellType
@@ -18,13 +15,7 @@ from bloodyspy.errors import PromotionError
 from bloodyspy.evaluation.intervals import Estimate, wilson
 from bloodyspy.params import Policy
 from bloodyspy.promotion import paired
-
-
-class Outcome(StrEnum):
-    """What came of a challenge."""
-
-    PROMOTED = "promoted"
-    REFUSED = "refused"
+from bloodyspy.promotion.decision import Criterion, Decision, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,74 +68,6 @@ class Contender:
     """What the model card lacks; None where it is complete."""
     trained_on_drawn: bool = False
     """Whether the images it was trained on were drawn."""
-
-
-class Criterion(BaseModel):
-    """One thing that was asked of the challenger."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    value: float | None = Field(description="what was measured; None where that is not a number, or was not possible")
-    low: float | None = Field(default=None, description="end of its interval: two-sided with `high`, one-sided without")
-    high: float | None = None
-    limit: float | None = None
-    p: float | None = Field(default=None, description="one-sided, after Holm's correction where several are asked")
-    passed: bool
-    sentence: str
-
-    def cells(self) -> tuple[str, ...]:
-        """Name, value, interval, limit, p value and verdict as words; what it has not is left empty."""
-        if self.low is None:
-            interval = ""
-        else:
-            interval = f"{self.low:.4f} to {self.high:.4f}" if self.high is not None else f"at least {self.low:.4f}"
-        return (
-            self.name,
-            "" if self.value is None else f"{self.value:.4f}",
-            interval,
-            "" if self.limit is None else f"{self.limit:.4f}",
-            "" if self.p is None else f"{self.p:.3f}",
-            "met" if self.passed else "NOT MET",
-        )
-
-
-class Decision(BaseModel):
-    """What was decided about a challenger, and why. Kept with the version in the registry."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    outcome: Outcome
-    summary: str
-    """One sentence for people."""
-    policy: Policy
-    level: float
-    """Of each one-sided test."""
-    criteria: tuple[Criterion, ...]
-    challenger: int
-    champion: int | None
-    """The version it was compared with; None when there was none."""
-    images: int
-    """Sealed images both were scored on."""
-    test_digest: str
-    synthetic: bool
-
-    @property
-    def promoted(self) -> bool:
-        """Whether the alias may move."""
-        return self.outcome is Outcome.PROMOTED
-
-    @property
-    def failed(self) -> tuple[Criterion, ...]:
-        """The criteria that were not met."""
-        return tuple(criterion for criterion in self.criteria if not criterion.passed)
-
-    headings: ClassVar = ("criterion", "measured", "interval", "limit", "p", "verdict")
-    """Of :meth:`table`."""
-
-    def table(self) -> list[tuple[str, ...]]:
-        """A row of words for each criterion."""
-        return [criterion.cells() for criterion in self.criteria]
 
 
 def decide(challenger: Contender, champion: Contender | None, rule: params.Promotion) -> Decision:

@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from bloodyspy.errors import PromotionError
-from bloodyspy.promotion.gate import Decision
+from bloodyspy.promotion.decision import Decision
 from bloodyspy.settings import Settings
 
 DECISION = "decision"

@@ -20,7 +20,7 @@ from bloodyspy.errors import ArtefactInvalid, DataMissing, PromotionError, Regis
 from bloodyspy.model.artifact import SPEC, seal
 from bloodyspy.model.release import read_release
 from bloodyspy.promotion import release
-from bloodyspy.promotion.gate import Decision
+from bloodyspy.promotion.decision import Decision
 from bloodyspy.settings import Settings, load_settings
 
 if TYPE_CHECKING:

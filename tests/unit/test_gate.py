@@ -10,7 +10,8 @@ from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import PromotionError
 from bloodyspy.evaluation.intervals import Estimate
 from bloodyspy.params import Floors, Limits, Margins, Params, Policy, Promotion
-from bloodyspy.promotion.gate import Contender, Decision, Outcome, Sealed, Stressed, decide
+from bloodyspy.promotion.decision import Decision, Outcome
+from bloodyspy.promotion.gate import Contender, Sealed, Stressed, decide
 from bloodyspy.promotion.release import annotation, description, recorded
 
 RULE = Promotion(
