@@ -104,6 +104,7 @@ class Margins(_Strict):
 
 class Limits(_Strict):
     calibration_error: Fraction
+    export: Fraction = Field(description="of validation images that the graph answers otherwise than its network")
     stress: Fraction = Field(description="mean balanced error above the champion's")
     milliseconds: float = Field(gt=0, description="of a picture, from its bytes to the answer")
     megabytes: float = Field(gt=0, description="of the graph that serves, 10^6 bytes")

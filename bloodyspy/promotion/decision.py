@@ -53,9 +53,10 @@ class Decision(BaseModel):
     outcome: Outcome
     summary: str
     """One sentence for people."""
-    policy: Policy
-    level: float
-    """Of each one-sided test."""
+    policy: Policy | None = None
+    """None in decisions of releases before there were policies."""
+    level: float | None = None
+    """Of each one-sided test; None as above."""
     criteria: tuple[Criterion, ...]
     challenger: int
     champion: int | None

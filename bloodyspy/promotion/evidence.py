@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.dataset.manifest import digest
 from bloodyspy.dataset.version import read_dataset
-from bloodyspy.errors import ArtefactInvalid, PromotionError
+from bloodyspy.errors import ArtefactInvalid, DataError, PromotionError
 from bloodyspy.evaluation import stress
 from bloodyspy.evaluation.comparison import read_comparison, read_scores
 from bloodyspy.evaluation.model_card.markdown import markdown
@@ -24,7 +24,7 @@ from bloodyspy.model.calibration import expected_calibration_error
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.inference_report import InferenceReport
 from bloodyspy.params import Params
-from bloodyspy.promotion.gate import Contender, Sealed, Stressed
+from bloodyspy.promotion.gate import Contender, Export, Sealed, Stressed
 from bloodyspy.promotion.simulation import World
 from bloodyspy.settings import Settings
 
@@ -79,11 +79,13 @@ def world(candidate: str | None, s: Settings) -> World:
     Sealed images are counted, not looked at: what the candidate answers rightly is known of the validation part.
 
     Raises:
-        DataMissing, DataError: there is no manifest, no sealed image, or no candidate was evaluated.
+        DataMissing, DataError: there is no manifest, a type without a sealed image, or no candidate was evaluated.
     """
     images = part_of(s, "test")["cell_type"].value_counts()
+    if absent := [cell for cell in CELL_TYPES if cell not in images]:
+        raise DataError(f"The sealed part has no {', '.join(absent)}: no challenger could be promoted. Import some.")
     measured = read_scores(newest(candidate or read_comparison(s).best, s)).validation
-    return World.of({cell: int(images[cell]) for cell in CELL_TYPES if cell in images}, measured)
+    return World.of({cell: int(images[cell]) for cell in CELL_TYPES}, measured)
 
 
 def positions(pictures: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
@@ -135,10 +137,6 @@ def _stressed(classifier: Classifier, scores: Scores, s: Settings, p: Params, ro
     return Stressed(error=known.mean_balanced_error, digest=known.digest)
 
 
-def _export(artefact: Path) -> str:
+def _export(artefact: Path) -> Export:
     report = InferenceReport.model_validate_json((artefact / INFERENCE).read_bytes())
-    served = report.choice
-    return (
-        f"{served.name} gives {served.classes_differ} of {report.images_compared} validation images another class than "
-        f"the network it came from ({served.reason})"
-    )
+    return Export(report.choice.name, report.choice.classes_differ, report.images_compared)

@@ -16,6 +16,7 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 RESAMPLES = 4000
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Counted:
         Raises:
             ValueError: there are none, or one is no difference of two shares.
         """
-        if not len(differences) or np.abs(differences).max() > 1:
+        if not len(differences) or not (np.abs(differences) <= 1).all():
             raise ValueError("differences of shares lie between -1 and 1, and there is at least one")
         values, counts = np.unique(differences.astype(np.float64), return_counts=True)
         return cls(values, counts)
@@ -58,6 +59,9 @@ def score_statistic(counted: Counted, difference: float) -> float:
     Tango's score statistic (Statistics in Medicine 17:891, 1998); for shares the same principle gives a distribution on
     more than three points (Owen, Empirical Likelihood, 2001, with the two ends of the range as possible values). Unlike
     a statistic with the variance seen, it does not become endless where few images, or none, differ.
+
+    What is paid for allowing the ends of the range where none was seen: losses that are spread over positions pass less
+    often than they might. Among 0.05 and 60 kinds of losses at n = 98 and 199 the error rate was 0 to 6.5 %.
 
     Args:
         counted: differences of shares.
@@ -86,6 +90,52 @@ def score_statistic(counted: Counted, difference: float) -> float:
     return float(mean / np.sqrt(variance / counted.n))
 
 
+def balanced_score_statistic(classes: Sequence[Counted], difference: float) -> float:
+    """:func:`score_statistic` of the mean over classes of their mean differences.
+
+    The likeliest distributions of all classes together with that mean: one multiplier is shared among them, and each
+    class gives way by what its share of the mean is worth, 1 / images.
+
+    Args:
+        classes: differences of shares of each class, at least one.
+        difference: of their mean, strictly between -1 and 1.
+    """
+    gain = float(np.mean([counted.mean for counted in classes]))
+    if gain == difference:
+        return 0.0
+
+    def too_high(multiplier: float) -> float:
+        means = [_likeliest(counted, multiplier / counted.n)[0] for counted in classes]
+        return float(np.mean(means)) - difference
+
+    side = np.sign(gain - difference)
+    furthest = float(side)
+    while too_high(furthest) * side > 0:
+        furthest *= 2
+    multiplier = brentq(too_high, *sorted((0.0, furthest)))
+    variances = [_likeliest(counted, multiplier / counted.n)[1] / counted.n for counted in classes]
+    return float((gain - difference) / (np.sqrt(np.sum(variances)) / len(classes)))
+
+
+def _likeliest(counted: Counted, tilt: float) -> tuple[float, float]:
+    """Mean and variance of the distribution on [-1, 1] that is tilted towards -1 (towards 1 where negative)."""
+    share, least = counted.counts / counted.n, abs(tilt)
+
+    def total(level: float) -> float:
+        return float((share / (level + tilt * counted.values)).sum())
+
+    slack = least + tilt * counted.values
+    if (slack > 0).all() and total(least) <= 1 + _ROUNDING:
+        likeliest, end = share / slack, -np.sign(tilt)  # what is missing of 1 lies at the end of the range
+        missing = max(1 - likeliest.sum(), 0.0)
+        mean = float(likeliest @ counted.values + missing * end)
+        return mean, float(likeliest @ counted.values**2 + missing - mean**2)
+    level = brentq(lambda level: total(level) - 1, least * (1 + 1e-12) + 1e-15, 1 + least + _ROUNDING)
+    likeliest = share / (level + tilt * counted.values)
+    mean = float(likeliest @ counted.values)
+    return mean, float(likeliest @ counted.values**2) - mean**2
+
+
 def not_worse(counted: Counted, margin: float) -> float:
     """One-sided p value of the supposition that the true difference is ``-margin`` or worse.
 
@@ -94,6 +144,11 @@ def not_worse(counted: Counted, margin: float) -> float:
         margin: how much worse still counts as not worse, strictly between 0 and 1.
     """
     return float(norm.sf(score_statistic(counted, -margin)))
+
+
+def balanced_not_worse(classes: Sequence[Counted], margin: float) -> float:
+    """:func:`not_worse` for the mean over classes; with a margin of 0 it is the p value of not being better."""
+    return float(norm.sf(balanced_score_statistic(classes, -margin)))
 
 
 def lower_bound(counted: Counted, level: float) -> float:
@@ -151,3 +206,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p_values))
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return [float(p) for p in corrected]
+
+
+def holm_levels(p_values: Sequence[float], level: float) -> list[float]:
+    """The level of the step at which :func:`holm` looks at each: the smallest has level / n, the largest level."""
+    rank = np.argsort(np.argsort(p_values, stable=True), stable=True)
+    return [float(level / (len(p_values) - step)) for step in rank]

@@ -3,8 +3,8 @@
 A drawn image is one of three kinds. A *clear* one is answered rightly by both models in every position, a *hard* one
 wrongly. An *unclear* one depends on the position: each model has its own share of positions that it answers rightly,
 drawn from a Beta distribution, as two trainings of the same recipe have. What makes a challenger truly better or worse
-is whole images: hard ones that it answers, or clear ones that it does not. That is the hardest case for a gate, for
-differences that are spread over positions vary less.
+is whole images: hard ones that it answers, or clear ones that it does not. That is a hard case for a gate: the same
+difference spread over positions varies less.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from bloodyspy import params
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.evaluation.intervals import Estimate, wilson
 from bloodyspy.evaluation.metrics import Metrics
-from bloodyspy.promotion.gate import Contender, Sealed, Stressed, decide
+from bloodyspy.promotion.gate import Contender, Export, Sealed, Stressed, decide
 
 POSITIONS = 8
 UNCLEAR = 0.6
@@ -109,6 +109,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("two points worse on ig", {CellType.IG: -0.02}, promote=False),
     Scenario("four points worse on ig", {CellType.IG: -0.04}, promote=False),
     Scenario("four points worse on erythroblasts", {CellType.ERYTHROBLAST: -0.04}, promote=False),
+    Scenario("four points worse on basophils", {CellType.BASOPHIL: -0.04}, promote=False),
     Scenario("half a point worse everywhere", dict.fromkeys(CELL_TYPES, -0.005), promote=False),
     Scenario("one point worse everywhere", dict.fromkeys(CELL_TYPES, -0.01), promote=False),
 )
@@ -152,7 +153,8 @@ def _draw(
     labels, old, new = [], [], []
     for cell, images in world.images.items():
         wrong = 1 - world.sensitivity[cell]
-        hard, unclear = (1 - UNCLEAR) * wrong, 2 * UNCLEAR * wrong  # half of the unclear answers are wrong
+        unclear = 2 * min(UNCLEAR * wrong, 1 - wrong)  # half of the unclear answers are wrong
+        hard = wrong - unclear / 2
         kind = rng.choice(3, size=images, p=[hard, unclear, 1 - hard - unclear])
         champion, challenger = (_chances(kind, rng) for _ in range(2))
         _shift(challenger, kind, scenario.differences.get(cell, 0.0), (hard, unclear), rng)
@@ -182,7 +184,7 @@ def _shift(
     hard, unclear = shares
     luck = rng.random(len(kind))
     if difference < 0:
-        chances[(kind == _CLEAR) & (luck < -difference / (1 - hard - unclear))] = 0.0
+        chances[(kind == _CLEAR) & (luck * (1 - hard - unclear) < -difference)] = 0.0
         return
     from_hard = min(difference, hard)
     from_unclear = min(difference - from_hard, unclear / 2)
@@ -201,7 +203,7 @@ def _decided(labels: NDArray[np.int64], old: NDArray[np.bool_], new: NDArray[np.
             stressed=Stressed(error=Estimate(value=0, low=0, high=0), digest="drawn"),
             milliseconds=0.0,
             megabytes=0.0,
-            export="drawn",
+            export=Export("drawn", differ=0, images=1),
             card_fault=None,
         )
         for version, right in ((1, old), (2, new))

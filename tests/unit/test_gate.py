@@ -11,7 +11,7 @@ from bloodyspy.errors import PromotionError
 from bloodyspy.evaluation.intervals import Estimate
 from bloodyspy.params import Floors, Limits, Margins, Params, Policy, Promotion
 from bloodyspy.promotion.decision import Decision, Outcome
-from bloodyspy.promotion.gate import Contender, Sealed, Stressed, decide
+from bloodyspy.promotion.gate import Contender, Export, Sealed, Stressed, decide
 from bloodyspy.promotion.release import annotation, description, recorded
 
 RULE = Promotion(
@@ -19,7 +19,7 @@ RULE = Promotion(
     policy=Policy.REFRESH,
     level=0.05,
     margins=Margins(balanced_accuracy=0.005, sensitivity={CellType.IG: 0.02, CellType.ERYTHROBLAST: 0.04}),
-    limits=Limits(calibration_error=0.03, stress=0.02, milliseconds=100, megabytes=100),
+    limits=Limits(calibration_error=0.03, export=0.01, stress=0.02, milliseconds=100, megabytes=100),
     floors=Floors(accuracy=0.90, balanced_accuracy=0.88, sensitivity=0.70),
 )
 IMPROVEMENT = RULE.model_copy(update={"policy": Policy.IMPROVEMENT})
@@ -42,7 +42,7 @@ def contender(
         stressed=Stressed(error=Estimate(value=0.1, low=0.08, high=0.12), digest="9" * 64),
         milliseconds=3.0,
         megabytes=14.0,
-        export="float32 in onnxruntime gives 0 of 400 validation images another class",
+        export=Export("openvino int8", differ=4, images=400),
         card_fault=None,
     )
 
@@ -91,9 +91,14 @@ def test_floors_are_about_answers_as_the_images_came() -> None:
         ({"milliseconds": 101.0}, "time of a picture", "time of a picture 101.0 ms is above the limit of 100.0 ms."),
         ({"megabytes": 250.0}, "size of the graph", "size of the graph 250.0 MB is above the limit of 100.0 MB."),
         (
+            {"export": Export("openvino int8", differ=5, images=400)},
+            "export",
+            "gives 5 of 400 validation images another class than the network it came from, above the limit of 1.0%.",
+        ),
+        (
             {"card_fault": "training.json tells no epochs"},
             "model card",
-            "is not complete: training.json tells no epochs.",
+            "the model card does not hold: training.json tells no epochs.",
         ),
     ],
 )
@@ -113,7 +118,7 @@ def test_an_equally_good_challenger_refreshes_but_does_not_improve() -> None:
     assert decide(contender(2, {0: 3}), contender(1, {0: 3}), RULE).promoted
     improved = decide(contender(2, {0: 3}), contender(1, {0: 3}), IMPROVEMENT)
     assert failures(improved) == ["better in balanced accuracy"]
-    assert "is not shown to be better: at worst +0.00 points" in improved.summary
+    assert "is not shown to be better: +0.00 points, p 0.500" in improved.summary
     assert "0 images were gained and 0 lost (exact McNemar: p 1.000)" in improved.summary
 
 
@@ -123,8 +128,11 @@ def test_a_better_challenger_improves() -> None:
     better = next(c for c in decision.criteria if c.name == "better in balanced accuracy")
     assert better.value == pytest.approx(20 / 1600)
     assert better.low is not None
-    assert 0 < better.low < better.value
-    assert better.p == pytest.approx(0.5**20)
+    assert better.high is not None
+    assert 0 < better.low < better.value < better.high
+    assert better.p is not None
+    assert better.p < 0.001
+    assert f"20 images were gained and 0 lost (exact McNemar: p {0.5**20:.3f})" in better.sentence
 
 
 def test_a_worse_challenger_is_refused() -> None:
@@ -156,7 +164,12 @@ def test_safety_classes_are_corrected_for_being_two() -> None:
 
 def test_too_few_images_are_told_as_such() -> None:
     decision = decide(contender(2, each=22), contender(1, {0: 1}, each=22), RULE)
-    assert set(failures(decision)) == {"not worse in sensitivity of ig", "not worse in sensitivity of erythroblast"}
+    assert failures(decision) == [
+        "not worse in balanced accuracy",
+        "not worse in sensitivity of ig",
+        "not worse in sensitivity of erythroblast",
+    ]
+    assert "or widen `promotion.margins.balanced_accuracy`." in decision.summary
     assert (
         "So few images could not show it of equal answers either, which takes 133: import more of them, or widen "
         "`promotion.margins.sensitivity.ig`." in decision.summary
@@ -168,6 +181,14 @@ def test_more_errors_under_stress_than_the_limit_are_refused() -> None:
     decision = decide(frail, contender(1, {0: 3}), RULE)
     assert failures(decision) == ["mean balanced error under stress"]
     assert "+2.50 points, above the limit of 2.0 more." in decision.summary
+
+
+def test_a_loss_in_a_small_class_weighs_as_much_as_it_counts_for_the_mean() -> None:
+    few, many = contender(2, {0: 1}, each=50), contender(2, {0: 1})
+    names = ["not worse in balanced accuracy"]
+    rule = RULE.model_copy(update={"margins": Margins(balanced_accuracy=0.005, sensitivity={})})
+    assert failures(decide(few, contender(1, each=50), rule)) == names
+    assert decide(many, contender(1), rule).promoted
 
 
 def test_a_class_without_a_sealed_image_cannot_be_passed() -> None:
