@@ -4,8 +4,11 @@ Commands import what they need inside their bodies, so that ``bloodyspy --help``
 """
 
 import logging
+import os
 import signal
 import sys
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -29,6 +32,8 @@ app.add_typer(gate_app, name="gate")
 
 console = Console(markup=False, emoji=False)  # paths are other people's words
 errors = Console(stderr=True, emoji=False)
+
+_SHOWN_FAULTS = 50
 
 
 def main() -> None:
@@ -107,11 +112,24 @@ def prepare(input_name: Annotated[str, typer.Argument(metavar="INPUT", help="a n
 def train(candidate: Annotated[str, typer.Argument(help="a name under `candidates`")]) -> None:
     """Fit one candidate as one MLflow run; goes on where a killed fit stopped (DVC stage)."""
     from bloodyspy.adapters.tracking import recording
-    from bloodyspy.model.fits import fit
+    from bloodyspy.model.artifact import NETWORK, sha256
+    from bloodyspy.model.fits import fit, read_fit
+    from bloodyspy.promotion import trail
+    from bloodyspy.promotion.audit import Trained
 
     settings, params = _context()
     with recording(candidate, settings, params) as recorder:
         fit(candidate, settings, params, recorder)
+    done = read_fit(settings.fit(candidate))
+    trained = Trained(
+        candidate=candidate,
+        run_id=done.run_id,
+        network=sha256(settings.fit(candidate) / NETWORK),
+        git_commit=done.git_commit,
+        data_version=done.data_version,
+        manifest_digest=done.manifest_digest,
+    )
+    trail.record_once(trained, settings)
 
 
 @app.command()
@@ -157,9 +175,10 @@ def evaluate(candidate: Annotated[str, typer.Argument(help="a name under `candid
     """Measure one fit on held-out pictures and assemble the model directory (DVC stage)."""
     from bloodyspy.adapters.evaluation_log import log_evaluation
     from bloodyspy.evaluation.assembly import assemble
+    from bloodyspy.promotion import ledger
 
     settings, params = _context()
-    log_evaluation(assemble(candidate, settings, params), settings, params)
+    log_evaluation(assemble(candidate, settings, params, partial(ledger.for_fit, settings)), settings, params)
 
 
 @app.command()
@@ -220,6 +239,127 @@ def decision(version: Annotated[int, typer.Argument(help="of the registered mode
     console.print(table)
 
 
+@app.command()
+def approve(
+    version: Annotated[int, typer.Argument(help="of the registered model")],
+    reason: Annotated[str, typer.Option(help="for the audit log")],
+    reject: Annotated[bool, typer.Option("--reject", help="it shall not be promoted")] = False,
+    by: Annotated[str | None, typer.Option(help="who says so  [default: this account and machine]")] = None,
+) -> None:
+    """Let a version be promoted that the gate lets through, and wake the flow run that waits for it."""
+    named = ["--by", by] if by else []
+    _flow("approve", str(version), "--reason", reason, *(["--reject"] if reject else []), *named)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="for the audit log")],
+    to: Annotated[int | None, typer.Option(help="a version  [default: the one that answered before]")] = None,
+) -> None:
+    """Let an earlier version answer again; code, data and params stay as they are."""
+    _flow("rollback", "--reason", reason, *(["--to", str(to)] if to is not None else []))
+
+
+def _flow(*words: str) -> NoReturn:
+    """Become ``python -m pipelines``: the flows stand above this package, so it does not import them."""
+    os.execv(sys.executable, [sys.executable, "-m", "pipelines", *words])  # noqa: S606
+
+
+@app.command()
+def audit(
+    last: Annotated[int | None, typer.Option(min=1, help="only so many of the newest")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the lines as they are kept")] = False,
+) -> None:
+    """List the audit log: what was done, when and by whom."""
+    from bloodyspy.promotion import trail
+
+    settings = load_settings()
+    entries = trail.entries(settings)
+    shown = entries if last is None else entries[-last:]
+    if as_json:
+        for entry in shown:
+            typer.echo(entry.line)  # the console would wrap it
+        return
+    table = Table("", "time (UTC)", "by", "what", "", title=f"{len(entries)} entries of {trail.place(settings)}")
+    for entry in shown:
+        event = entry.event
+        table.add_row(str(entry.number), f"{entry.time:%Y-%m-%d %H:%M:%S}", entry.by, event.kind, event.words)
+    console.print(table)
+
+
+@app.command()
+def anchor() -> None:
+    """Keep the audit log's head as a git note, so that cutting off its end shows; push the note to another machine."""
+    from bloodyspy.adapters.commits import NOTES
+    from bloodyspy.custody.anchor import anchor as keep
+
+    kept, commit = keep(load_settings())
+    console.print(f"Entry {kept.number} ({kept.hash[:12]}) is kept in a git note on {commit[:12]}.")
+    console.print(f"Out of reach of this machine it is after `git push origin {NOTES}`.")
+
+
+@app.command()
+def verify() -> None:
+    """Check from the pictures to what is served that everything still is what was recorded; exit code 1 if not."""
+    from bloodyspy.custody.verification import verify as check
+
+    found = check(load_settings())
+    table = Table("joint", "held against each other", "")
+    for checked in found:
+        verdict = "holds" if not checked.faults else f"{len(checked.faults)} FAULTS"
+        table.add_row(checked.joint, checked.held, verdict)
+    console.print(table)
+    faults = [fault for checked in found for fault in checked.faults]
+    for fault in faults[:_SHOWN_FAULTS]:
+        console.print(f"- {fault}", soft_wrap=True)
+    if len(faults) > _SHOWN_FAULTS:
+        console.print(f"... and {len(faults) - _SHOWN_FAULTS} more.")
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def trace(
+    asked: Annotated[str, typer.Argument(metavar="REQUEST_ID|VERSION|IMAGE", help="an image by its path or SHA-256")],
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    picture: Annotated[Path | None, typer.Option(help="draw it, too: a .png, .svg or .pdf")] = None,
+) -> None:
+    """Walk from a prediction to its version, decision, run, dvc.lock, manifest and files."""
+    from bloodyspy.custody.tracing import trace as walk
+
+    found = walk(asked, load_settings())
+    if picture is not None:
+        from bloodyspy.custody.picture import save
+
+        save(found, picture)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    for step in found.steps:
+        console.print(f"{step.joint:>13}  {step.name}", soft_wrap=True)
+        for key, value in step.facts.items():
+            console.print(f"{'':15}{key}: {value}", soft_wrap=True)
+        if step.fault:
+            console.print(f"{'':15}! {step.fault}", soft_wrap=True)
+
+
+@app.command()
+def live(
+    at: Annotated[datetime | None, typer.Option(help="UTC where it names no zone  [default: now]")] = None,
+) -> None:
+    """Which version answered at a time, since when, and why."""
+    from bloodyspy.promotion import trail
+    from bloodyspy.promotion.history import answered
+
+    moment = (at or datetime.now(UTC)).replace(tzinfo=(at and at.tzinfo) or UTC)
+    found = answered(trail.entries(load_settings()), moment)
+    if found is None:
+        console.print(f"Nobody answered on {moment:%Y-%m-%d %H:%M:%S %Z}: nothing was released yet.")
+        raise typer.Exit(3)
+    for line in found.lines():
+        console.print(line, soft_wrap=True)
+
+
 @gate_app.command("simulate")
 def gate_simulate(
     challengers: Annotated[int, typer.Option(min=10, max=100_000, help="drawn of each kind")] = 1000,
@@ -251,6 +391,8 @@ def users_add(
 ) -> None:
     """Add a user of the service; the password is asked for, or read from standard input when that is a pipe."""
     from bloodyspy.errors import SettingsError
+    from bloodyspy.promotion import trail
+    from bloodyspy.promotion.audit import UserChanged
     from bloodyspy.serving.authentication import add_user
 
     settings = load_settings()
@@ -260,7 +402,8 @@ def users_add(
         password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
     else:
         password = sys.stdin.readline().rstrip("\n")
-    add_user(settings.users_file, name, password, replace=replace)
+    new = add_user(settings.users_file, name, password, replace=replace)
+    trail.record(UserChanged(name=name, change="added" if new else "new password"), settings)
     console.print(f"{name} may use the service; kept in {settings.users_file}.")
 
 
@@ -275,6 +418,77 @@ def data_status() -> None:
     console.print(f"data/ holds {kind}; version {data_version(settings.root)}.")
     for source in info.sources:
         console.print(f"  {source.name}: {source.taken} taken, {source.quarantined} quarantined")
+
+
+@app.command()
+def shadow(
+    version: Annotated[
+        int | None, typer.Argument(help="of the registered model  [default: the best candidate]")
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="nobody answers in the shadow any more")] = False,
+) -> None:
+    """Let a version answer live requests beside the champion, unheard; what it says is compared, never sent."""
+    from bloodyspy.custody.shadowing import end_shadow
+    from bloodyspy.custody.shadowing import shadow as begin
+
+    settings = load_settings()
+    if not off:
+        number = begin(version, settings)
+        console.print(f"Version {number} answers in the shadow; its rows are in {settings.shadow_observations}.")
+    elif (ended := end_shadow(settings, version)) is not None:
+        console.print(f"Version {ended} answers in the shadow no more.")
+    else:
+        console.print("Nobody answered in the shadow.")
+
+
+@app.command()
+def replay(
+    champion: Annotated[int, typer.Argument(metavar="VERSION", help="of the registered model")],
+    challenger: Annotated[int, typer.Argument(metavar="VERSION", help="that is held against it")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH", help="pictures, and folders of pictures  [default: what both logged]"),
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="of each version, the newest logged ones")] = 20_000,
+) -> None:
+    """How far two versions agree on the same pictures: those that both answered live, or those given."""
+    from bloodyspy.adapters import registry
+    from bloodyspy.cells import CELL_TYPES
+    from bloodyspy.promotion.replay import replay_logged, replay_pictures
+
+    settings = load_settings()
+    if paths:
+        first_folder, second_folder = (registry.artefact_of(number, settings) for number in (champion, challenger))
+        found = replay_pictures((champion, first_folder), (challenger, second_folder), paths)
+    else:
+        first, second = registry.version(settings, champion), registry.version(settings, challenger)
+        found = replay_logged(first, second, settings, rows)
+    console.print(found.summary, soft_wrap=True)
+    table = Table(title=f"Pictures, by the type of version {champion} (row) and of version {challenger} (column)")
+    table.add_column("")
+    for cell in CELL_TYPES:
+        table.add_column(cell, justify="right")
+    for cell, counts in zip(CELL_TYPES, found.table, strict=True):
+        table.add_row(cell, *map(str, counts))
+    console.print(table)
+    if found.ambiguous:
+        console.print(f"{found.ambiguous:,} pictures were left out: their request's id was used again.")
+    if found.most_apart:
+        console.print("Furthest apart:", *found.most_apart, sep="\n  ", soft_wrap=True)
+
+
+@app.command()
+def dossier(
+    version: Annotated[int, typer.Argument(metavar="VERSION", help="of the registered model")],
+    to: Annotated[Path | None, typer.Option(help="the folder to write  [default: var/dossiers/v<VERSION>]")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="put it in the place of one that is there")] = False,
+) -> None:
+    """Write all that is known of a version into one folder: card, decision, trail, digests, dependencies, changes."""
+    from bloodyspy.custody.dossier.writing import write
+
+    settings = load_settings()
+    folder = to or settings.state / "dossiers" / f"v{version}"
+    console.print(f"Open {write(version, folder, settings, replace=replace)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Each error builds its own sentence from its facts and says what to do next::
     ├── ParamsError              params.yaml is missing or says something it must not
     ├── DataError
     │   ├── SourceError          an import source is absent, unreachable or not what was promised
+    │   ├── SealedPart           the sealed part is asked for outside the ledger of looks
     │   ├── DataMissing          a step needs data/, a manifest or a prepared array that is not there
     │   └── ValidationFailed     the data failed its expectations
     ├── ImageError
@@ -18,10 +19,13 @@ Each error builds its own sentence from its facts and says what to do next::
     │   ├── Pruned               a trial was ended early: others did better by then; no run of it is a failure
     │   ├── ArtefactInvalid      a model directory is incomplete, altered, or of another format version
     │   ├── PreprocessMismatch   this machine prepares the golden picture differently from training
+    │   ├── GoldenMismatch       this machine answers a golden picture differently from where the model was assembled
     │   ├── ExportMismatch       the exported graph disagrees with the network it came from
     │   └── GraphRefused         an engine does not take an inference graph
     ├── RegistryError            no such version, no champion, a run that the tracking store does not know
-    ├── PromotionError           champion and challenger cannot be compared
+    ├── PromotionError           champion and challenger cannot be compared, or a release cannot be made
+    ├── AuditError               the audit log cannot be read or written, or was altered
+    ├── DossierError             a version's dossier cannot be written where it shall be, or from what is there
     ├── VersioningError          a DVC command failed
     ├── ServiceError             the service cannot be built, started or reached
     │   ├── ModelUnavailable     the service runs, but there is no model that it could serve yet
@@ -51,6 +55,17 @@ class DataError(BloodySpyError):
 
 class SourceError(DataError):
     """An import source is absent, unreachable or not what was promised."""
+
+
+class SealedPart(DataError):
+    """The sealed part is asked for outside the ledger of looks."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The test part is sealed: whoever looks at it to choose something spoils it. `bloodyspy evaluate` and the "
+            "gate open it, and each look is counted. Choose on the validation part; fit thresholds on the calibration "
+            "part."
+        )
 
 
 class DataMissing(DataError):
@@ -128,6 +143,18 @@ class PreprocessMismatch(ModelError):
         )
 
 
+class GoldenMismatch(ModelError):
+    """This machine answers a golden picture differently from where the model was assembled."""
+
+    def __init__(self, path: Path, picture: str, expected: str, found: str, tolerance: float) -> None:
+        super().__init__(
+            f"{path} answers otherwise here than where it was assembled: the drawn {picture} gives {found}, expected "
+            f"was {expected}, within {tolerance:g}. Install the project's lock; if it is installed, this processor "
+            "computes differently: run `dvc repro --force evaluate@NAME` on one like it, which chooses the engine anew."
+        )
+        self.path, self.picture, self.expected, self.found = path, picture, expected, found
+
+
 class ExportMismatch(ModelError):
     """The exported graph disagrees with the network it came from."""
 
@@ -146,7 +173,15 @@ class RegistryError(BloodySpyError):
 
 
 class PromotionError(BloodySpyError):
-    """Champion and challenger cannot be compared."""
+    """Champion and challenger cannot be compared, or a release cannot be made."""
+
+
+class AuditError(BloodySpyError):
+    """The audit log cannot be read or written, or was altered."""
+
+
+class DossierError(BloodySpyError):
+    """A version's dossier cannot be written where it shall be, or from what is there."""
 
 
 class VersioningError(BloodySpyError):

@@ -58,8 +58,9 @@ class Observation:
 PROBABILITIES: tuple[str, ...] = tuple(f"p_{cell}" for cell in CELL_TYPES)
 COLUMNS: tuple[str, ...] = (*STATISTICS, *PROBABILITIES, "predicted", "confidence", "run_id", "data_version")
 
-# What the service adds to a row; a reference has none of these.
-LIVE_COLUMNS: tuple[str, ...] = ("time", "request_id", "model_version")
+# What the service adds to a row; a reference has none of these. `picture` is the place among the pictures of a request,
+# from 0: with the request's id it says which rows of two versions belong to one picture.
+LIVE_COLUMNS: tuple[str, ...] = ("time", "request_id", "picture", "model_version")
 
 
 def rows(observations: Iterable[Observation]) -> list[dict[str, str | int | float]]:

@@ -106,8 +106,29 @@ class Limits(_Strict):
     calibration_error: Fraction
     export: Fraction = Field(description="of validation images that the graph answers otherwise than its network")
     stress: Fraction = Field(description="mean balanced error above the champion's")
+    agreement: Fraction = Field(description="with the champion on live pictures, where it answered in the shadow")
     milliseconds: float = Field(gt=0, description="of a picture, from its bytes to the answer")
     megabytes: float = Field(gt=0, description="of the graph that serves, 10^6 bytes")
+
+
+class Beyond(StrEnum):
+    """What the gate does where the sealed images were used more often than is allowed."""
+
+    WARN = "warn"
+    CORRECT = "correct"
+    REFUSE = "refuse"
+
+
+class LooksRule(_Strict):
+    limit: int = Field(ge=1, description="different networks that may be scored on the same sealed images")
+    beyond: Beyond = Field(description="warn; correct: each test's level is divided by the challengers; or refuse")
+
+
+class Approval(StrEnum):
+    """Who lets a challenger through that the gate would promote."""
+
+    AUTOMATIC = "automatic"
+    REQUIRED = "required"
 
 
 class Promotion(_Strict):
@@ -117,6 +138,8 @@ class Promotion(_Strict):
     margins: Margins
     limits: Limits
     floors: Floors
+    looks: LooksRule
+    approval: Approval
 
 
 class Monitoring(_Strict):

@@ -1,6 +1,8 @@
 """Places and secrets, read from the environment as ``BLOODYSPY_*``; decisions live in params.yaml."""
 
+import getpass
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ class Settings(BaseSettings):
         default=None, description="artefact root of a new experiment; default in state"
     )
     tuning_uri: str | None = Field(default=None, description="Optuna's storage; default sqlite in state")
+    audit_uri: str | None = Field(default=None, description="PostgreSQL of the audit log; default a file in state")
+    actor: str | None = Field(default=None, description="who acts, for the audit log; default this account and machine")
     experiment: str = "bloodyspy"
     registered_model: str = "bloodyspy"
     bentoml_home: Path | None = Field(default=None, description="BentoML's store; default in state")
@@ -60,6 +64,21 @@ class Settings(BaseSettings):
     def tuning_place(self) -> str:
         """``tuning_uri`` for people to read: a password in it is hidden."""
         return _without_password(str(self.tuning_uri))
+
+    @property
+    def audit_place(self) -> str:
+        """``audit_uri`` for people to read: a password in it is hidden."""
+        return _without_password(str(self.audit_uri))
+
+    @property
+    def audit_log(self) -> Path:
+        """The audit log where it is a file."""
+        return self.state / "audit.jsonl"
+
+    @property
+    def actor_name(self) -> str:
+        """Who acts: what BLOODYSPY_ACTOR claims, or account and machine."""
+        return self.actor or f"{getpass.getuser()}@{socket.gethostname()}"
 
     @property
     def tuning(self) -> Path:
@@ -102,6 +121,17 @@ class Settings(BaseSettings):
     def release(self) -> Path:
         """The file that tells the service which model version to serve; replaced atomically."""
         return self.state / "release.json"
+
+    @property
+    def shadow(self) -> Path:
+        """The file that tells the service which version answers unheard beside the released one; absent where none."""
+        return self.state / "shadow.json"
+
+    @property
+    def shadow_observations(self) -> Path:
+        """Folder of the shadow's observation logs."""
+        assert self.observations is not None  # filled in above
+        return self.observations / "shadow"
 
     @property
     def drift_history(self) -> Path:

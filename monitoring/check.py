@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from bloodyspy.model.artifact import Artefact
+from bloodyspy.errors import MonitoringError
+from bloodyspy.model.artifact import REFERENCE, Artefact
+from bloodyspy.observation import COLUMNS
 from bloodyspy.params import Monitoring, Params
 from bloodyspy.settings import Settings
+from bloodyspy.window import Window, gather
 from monitoring.drift import judge
 from monitoring.history import VERDICT, Check, check_name, read_check
-from monitoring.window import Window, gather, read_reference
 
 
 def check_drift(artefact: Artefact, s: Settings, p: Params, observations: Path | None = None) -> Check:
@@ -51,3 +53,19 @@ def check_window(
     from monitoring.report import write
 
     return write(verdict, reference, window.frame, folder)
+
+
+def read_reference(artefact: Artefact) -> pd.DataFrame:
+    """The observations of held-out pictures that travel inside an artefact, with COLUMNS.
+
+    Raises:
+        MonitoringError: the table cannot be read or lacks a column.
+    """
+    path = artefact.path / REFERENCE
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as exc:
+        raise MonitoringError(f"{path} is no table of observations: {exc}. Run `dvc repro` again.") from exc
+    if missing := [name for name in COLUMNS if name not in frame]:
+        raise MonitoringError(f"{path} lacks {', '.join(missing)}. Assemble the model again with `dvc repro`.")
+    return frame[list(COLUMNS)]

@@ -43,6 +43,43 @@ def promote() -> None:
     console.print(f"Champion: version {done.champion}, bento {done.bento}")
 
 
+@app.command()
+def approve(
+    version: Annotated[int, typer.Argument(help="of the registered model")],
+    reason: Annotated[str, typer.Option(help="for the audit log")],
+    reject: Annotated[bool, typer.Option("--reject", help="it shall not be promoted")] = False,
+    by: Annotated[str | None, typer.Option(help="who says so  [default: this account and machine]")] = None,
+) -> None:
+    """Let a version be promoted that the gate lets through, and wake the flow run that waits for it."""
+    from bloodyspy.settings import load_settings
+    from pipelines.approval import Answer, answer
+
+    settings = load_settings()
+    given = Answer(approver=by or settings.actor_name, reason=reason, approve=not reject)
+    done, waited = answer(version, given, settings)
+    console.print(f"{done.words} Recorded.", soft_wrap=True, markup=False)
+    if waited:
+        console.print("The flow run that waited goes on.")
+    else:
+        console.print("No flow run waits for it: `python -m pipelines promote` goes on from here.")
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="for the audit log")],
+    to: Annotated[int | None, typer.Option(help="a version  [default: the one that answered before]")] = None,
+) -> None:
+    """Let an earlier version answer again; code, data and params stay as they are."""
+    from pipelines.release import rollback as flow
+
+    done = flow(reason, to)
+    console.print(
+        f"Version {done.version} answers again in place of version {done.previous}; its golden answers are those of "
+        f"its assembly. It took {done.seconds:.1f} s from the first step to the last.",
+        soft_wrap=True,
+    )
+
+
 @app.command("check-drift")
 def check_drift() -> None:
     """Judge the newest observations against the champion's reference."""

@@ -13,6 +13,7 @@ from pipelines.check_drift import check_drift
 from pipelines.lifecycle import lifecycle
 from pipelines.project import project
 from pipelines.promote import promote
+from pipelines.release import rollback
 from pipelines.train import train
 from pipelines.version_data import version_data
 
@@ -42,6 +43,7 @@ def main() -> None:
         RunnerDeployment.from_flow(train, NAME, cron=cron["train"]),
         RunnerDeployment.from_flow(version_data, NAME),
         RunnerDeployment.from_flow(promote, NAME),
+        RunnerDeployment.from_flow(rollback, NAME),
         RunnerDeployment.from_flow(lifecycle, NAME),
     )
 

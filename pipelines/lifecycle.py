@@ -94,7 +94,7 @@ def lifecycle(source: str | None = None, checksum: str | None = None) -> Lifecyc
         reason = promotion.decision.summary if promotion.decision else ""
         raise PromotionError(f"No model may serve, so the lifecycle ends here. {reason}")
     folder = s.state / "lifecycle" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    pictures = pick(s, p.monitoring.window)
+    pictures = pick(s, p.monitoring.window, promotion.champion)
     with service_run.running(promotion.bento, s, folder) as service:
         answered = ask(service, pictures[0])
         normal_accuracy = send(service, pictures, "Classifying held-out pictures")

@@ -5,6 +5,7 @@ from typing import ParamSpec, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
+from prefect.transactions import Transaction
 
 from bloodyspy.params import Params, load_params
 from bloodyspy.settings import Settings, load_settings
@@ -19,7 +20,14 @@ def project() -> tuple[Settings, Params]:
     return settings, load_params(settings.root / "params.yaml")
 
 
-def step(function: Callable[Given, Result], name: str, *, retries: int = 0, wait: float = 10.0) -> Task[Given, Result]:
+def step(
+    function: Callable[Given, Result],
+    name: str,
+    *,
+    retries: int = 0,
+    wait: float = 10.0,
+    undo: Callable[[Transaction], None] | None = None,
+) -> Task[Given, Result]:
     """One library call as a task.
 
     Nothing is cached here: what need not be done again is known by DVC and by the functions themselves.
@@ -29,5 +37,13 @@ def step(function: Callable[Given, Result], name: str, *, retries: int = 0, wait
         name: what it does, for people.
         retries: only where another machine is talked to.
         wait: seconds before a retry.
+        undo: compensates it where a later step of the same transaction fails.
     """
-    return Task(fn=function, name=name, cache_policy=NO_CACHE, retries=retries, retry_delay_seconds=wait)
+    return Task(
+        fn=function,
+        name=name,
+        cache_policy=NO_CACHE,
+        retries=retries,
+        retry_delay_seconds=wait,
+        on_rollback=[undo] if undo else None,
+    )

@@ -17,11 +17,15 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from bloodyspy import leash
+from bloodyspy.adapters import registry
 from bloodyspy.cells import CellType
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.errors import ServiceError
 from bloodyspy.evaluation.scoring import part_of
 from bloodyspy.images.corruption import Shift, shift_payload
+from bloodyspy.model.artifact import Artefact
+from bloodyspy.promotion import ledger
+from bloodyspy.promotion.audit import Why
 from bloodyspy.serving.answers import Classification, Classified, ImageAnswer
 from bloodyspy.serving.authentication import add_user
 from bloodyspy.settings import Settings
@@ -168,18 +172,26 @@ def _await_ready(process: "subprocess.Popen[bytes]", service: Service) -> None:
     raise ServiceError(f"The service did not become ready within {START_SECONDS:.0f} s. It said:\n{said}")
 
 
-def held_out(s: Settings, count: int, seed: int = 0) -> list[Picture]:
+def held_out(s: Settings, count: int, version: int, seed: int = 0) -> list[Picture]:
     """Pictures that no network was fitted on, in the case mix of the data set.
 
     They are of the validation part, and where that has too few, of the sealed part as well: nothing is chosen or fitted
-    by what comes of them.
+    by what comes of them, and the look is counted.
+
+    Args:
+        s: where things are.
+        count: pictures wanted.
+        version: of the model that they are for.
+        seed: of the draw.
 
     Raises:
         DataMissing, DataError: there is no manifest, or a part is empty.
+        AuditError: the look cannot be recorded.
     """
     rows = part_of(s, "validation")
     if len(rows) < count:
-        sealed = part_of(s, "test")
+        artefact = Artefact.open(registry.artefact_of(version, s))
+        sealed = ledger.for_version(s, Why.REHEARSAL, artefact, version)
         rows = pd.concat([rows, sealed.sample(min(count - len(rows), len(sealed)), random_state=seed)])
     rows = rows.sample(min(count, len(rows)), random_state=seed)
     return [

@@ -6,6 +6,7 @@ from bloodyspy.adapters.versioning import Reproduction
 from bloodyspy.dataset.importing import ImportReport
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.evaluation.comparison import Comparison
+from bloodyspy.promotion.audit import Released
 from bloodyspy.promotion.decision import Decision
 from bloodyspy.settings import Settings
 from monitoring.history import Check
@@ -47,6 +48,11 @@ def promotion(candidate: str, decision: Decision | None, champion: int | None) -
     rows = [dict(zip(Decision.headings, row, strict=True)) for row in (decision.table() if decision else ())]
     summary = decision.summary if decision else f"{candidate} was made champion by hand; nothing was decided here."
     create_table_artifact(table=rows, key="decision", description=f"{summary} Champion now: version {champion}.")
+
+
+def release(done: Released) -> None:
+    """Which version answers from now on, and why."""
+    create_markdown_artifact(f"**Version {done.version}** answers: {done.words}", key="release")
 
 
 def drift(check: Check) -> None:

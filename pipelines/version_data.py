@@ -5,8 +5,10 @@ from prefect import flow
 from bloodyspy.adapters import versioning
 from bloodyspy.dataset.importing import import_images
 from bloodyspy.dataset.sources import SYNTHETIC
-from bloodyspy.dataset.version import data_version
+from bloodyspy.dataset.version import DatasetInfo, data_version, read_dataset
 from bloodyspy.errors import VersioningError
+from bloodyspy.promotion import trail
+from bloodyspy.promotion.audit import DataVersioned
 from pipelines import shown
 from pipelines.project import project, step
 
@@ -14,6 +16,7 @@ bring_in = step(import_images, "import images")
 pull = step(versioning.pull_data, "pull the data set", retries=2)
 record = step(versioning.add_data, "record the data version")
 push = step(versioning.push, "push to the remote", retries=2)
+tell = step(trail.record_change, "tell the audit log")
 
 
 @flow(name="version-data")
@@ -42,5 +45,16 @@ def version_data(source: str | None = None, checksum: str | None = None) -> str:
         shown.import_report(bring_in(source, s, p, checksum=checksum))
     version = record(s, expected)
     push(s, "data.dvc")
+    tell(versioned(version, read_dataset(s.data)), s)
     shown.data_version(version, s)
     return version
+
+
+def versioned(version: str, info: DatasetInfo) -> DataVersioned:
+    """The entry about a data version."""
+    return DataVersioned(
+        data_version=version,
+        sources=tuple(source.name for source in info.sources),
+        images=sum(source.taken for source in info.sources),
+        synthetic=info.synthetic,
+    )

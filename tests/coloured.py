@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import yaml
-from handmade import make_artefact
+from handmade import make_artefact, write_golden
 from onnx import numpy_helper
 from PIL import Image
 
@@ -71,17 +71,21 @@ def lay_out(s: Settings) -> None:
     (s.data / "dataset.json").write_text(info.model_dump_json())
 
 
-def candidate(s: Settings, quality: str) -> Artefact:
-    """Make the candidate small_cnn a model of that quality: evaluated, logged on a run of its own, compared."""
+def candidate(s: Settings, quality: str, **origin: str) -> Artefact:
+    """Make the candidate small_cnn a model of that quality: evaluated, logged on a run of its own, compared.
+
+    ``origin`` may name the git commit and the data version that it is made of, as `make_artefact` takes them.
+    """
     place, p = s.artefact("small_cnn"), load_params(s.root / "params.yaml")
     shutil.rmtree(place, ignore_errors=True)
-    make_artefact(place, _run(s), manifest_digest=digest(s.manifest))
+    drafted = make_artefact(place, _run(s), manifest_digest=digest(s.manifest), **origin)
     directions = np.array([_LEARNED[quality].get(index, colour) for index, colour in enumerate(_COLOURS)])
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     model = onnx.load(place / artifact.GRAPH)
     weights = numpy_helper.from_array((0.2 * directions.T).astype(np.float32), "weights")
     model.graph.initializer[0].CopyFrom(weights)
     onnx.save(model, place / artifact.GRAPH)
+    write_golden(place, drafted.spec)
     made = artifact.seal(place)
     log_evaluation(made, s, p)
     compare(s, p)

@@ -1,6 +1,7 @@
 """Artefacts made by hand: a real inference graph that knows colours, in milliseconds and without TensorFlow."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import onnx
 import pandas as pd
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from pictures import tinted
 
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.dataset.version import DatasetInfo, SourceInfo
@@ -21,8 +23,9 @@ from bloodyspy.evaluation.scores import Cost, External, Scores, Seeds, SeedScore
 from bloodyspy.images.corruption import STRESSES
 from bloodyspy.images.preprocess import InputSpec, golden_hash, golden_picture
 from bloodyspy.images.statistics import describe
-from bloodyspy.model import artifact
+from bloodyspy.model import artifact, golden
 from bloodyspy.model.artifact import Artefact, ModelSpec
+from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.inference import Precision, Runtime
 from bloodyspy.model.inference_report import InferenceReport, Variant
 from bloodyspy.observation import Observation, Provenance, rows
@@ -114,6 +117,13 @@ def write_graph(path: Path, size: int, seed: int = 0) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
+def write_golden(place: Path, spec: ModelSpec) -> None:
+    """The answers of the graph that lies in an artefact's folder now, to small pictures of eight colours."""
+    classifier = Classifier(Artefact(path=place, spec=spec, digest=""))
+    made = golden.make(classifier, {cell: tinted(cell.position) for cell in CELL_TYPES})
+    (place / artifact.GOLDEN).write_text(made.model_dump_json(indent=2))
+
+
 def inference_report(graph: Path, runtime: Runtime = Runtime.ONNXRUNTIME) -> InferenceReport:
     """A report of one variant, as if it had been measured."""
     variant = Variant(
@@ -149,6 +159,7 @@ def make_artefact(
     runtime: Runtime = Runtime.ONNXRUNTIME,
     synthetic: bool = True,
     git_commit: str = "c" * 40,
+    data_version: str = "d" * 32,
     scores: Scores | None = None,
     previous: Previous | None = None,
 ) -> Artefact:
@@ -161,7 +172,7 @@ def make_artefact(
         golden=golden_hash(InputSpec(size=64)),
         run_id=run_id,
         git_commit=git_commit,
-        data_version="d" * 32,
+        data_version=data_version,
         manifest_digest=manifest_digest,
         synthetic=synthetic,
         parameters=parameters,
@@ -184,10 +195,21 @@ def make_artefact(
         [{"cell_type": str(CELL_TYPES[i % 8]), "part": PARTS[i % 5]} for i in range(1234) for _ in range(1 + i % 2)]
     )
     source = SourceInfo(name="pbc", images=len(frame), taken=len(frame), quarantined=0)
-    data = data_of("d" * 32, manifest_digest, frame, DatasetInfo(synthetic=synthetic, sources=(source,)))
+    data = data_of(data_version, manifest_digest, frame, DatasetInfo(synthetic=synthetic, sources=(source,)))
     (place / artifact.DATA).write_text(data.model_dump_json(indent=2))
     (place / artifact.METRICS).write_text((scores or scores_of(share_right)).model_dump_json(indent=2))
     write_card(place, previous)
-    seen = Observation.of(describe(golden_picture()), np.full(8, 1 / 8, dtype=np.float32), Provenance(run_id, "d" * 32))
+    seen = Observation.of(
+        describe(golden_picture()), np.full(8, 1 / 8, dtype=np.float32), Provenance(run_id, data_version)
+    )
     pd.DataFrame(rows([seen])).to_parquet(place / artifact.REFERENCE)
+    write_golden(place, spec)
     return artifact.seal(place)
+
+
+def make_forgetful(place: Path) -> Artefact:
+    """A whole artefact whose golden answers are another model's, as if its engine computed differently here."""
+    made = make_artefact(place, "4" * 32, seed=4)
+    other = make_artefact(place.with_name(f"{place.name} as it was"), seed=5)
+    shutil.copyfile(other.path / artifact.GOLDEN, made.path / artifact.GOLDEN)
+    return artifact.seal(made.path)

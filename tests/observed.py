@@ -41,6 +41,7 @@ def live(frame: pd.DataFrame, start: datetime = START, seconds: float = 1.0) -> 
     return frame.assign(
         time=pd.Series(times, index=frame.index, dtype="datetime64[us, UTC]"),
         request_id=[f"request-{row}" for row in range(len(frame))],
+        picture=0,
         model_version=3,
     )
 

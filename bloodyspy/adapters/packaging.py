@@ -21,7 +21,7 @@ from filelock import FileLock
 
 import bloodyspy
 from bloodyspy.errors import ArtefactInvalid, ServiceError
-from bloodyspy.model.artifact import Artefact
+from bloodyspy.model.artifact import Artefact, sha256
 from bloodyspy.model.release import NAME, PACKED, Release, write_release
 from bloodyspy.settings import Settings
 
@@ -36,6 +36,11 @@ BUILD_SECONDS = 300
 _LABEL_LENGTH = 40  # BentoML takes 63 characters in a label, a digest has 64
 
 
+def tag_of(version: int) -> str:
+    """Of the model and of the bento of a version, in BentoML's stores."""
+    return f"{NAME}:v{version}"
+
+
 def store(artefact: Path, version: int, settings: Settings) -> str:
     """Copy an artefact, unchanged, into BentoML's model store. Does nothing where it is there already.
 
@@ -47,15 +52,15 @@ def store(artefact: Path, version: int, settings: Settings) -> str:
         ServiceError: another artefact is stored under this version, or the store cannot be written.
     """
     given = Artefact.open(artefact)
-    tag, home = f"{NAME}:v{version}", _home(settings)
+    tag, home = tag_of(version), _home(settings)
     with _staging(home) as staging:
         place = _place(home, "models", version)
-        if (stored := _intact(place)) is None:
+        if (there := _intact(place)) is None:
             shutil.rmtree(place, ignore_errors=True)
         else:
-            if stored.digest != given.digest:
+            if there.digest != given.digest:
                 raise ServiceError(
-                    f"BentoML's store {home} has another model as {tag} (digest {stored.digest[:12]}, not "
+                    f"BentoML's store {home} has another model as {tag} (digest {there.digest[:12]}, not "
                     f"{given.digest[:12]}). Versions are never overwritten: if that one came from another registry, "
                     f"remove it with `BENTOML_HOME={home} bentoml models delete {tag}` and run this again."
                 )
@@ -88,8 +93,8 @@ def build(version: int, settings: Settings) -> str:
     Raises:
         ServiceError: the model is not stored, or BentoML cannot build; the message ends with BentoML's own words.
     """
-    tag, home = f"{NAME}:v{version}", _home(settings)
-    digest = _stored(version, settings).digest[:_LABEL_LENGTH]
+    tag, home = tag_of(version), _home(settings)
+    digest = stored(version, settings).digest[:_LABEL_LENGTH]
     with _staging(home) as staging:
         place = _place(home, "bentos", version)
         if place.is_dir():
@@ -130,25 +135,68 @@ def tell(version: int, settings: Settings) -> None:
     Raises:
         ServiceError: the model is not stored, or the release cannot be written.
     """
-    stored = _stored(version, settings)
-    write_release(
-        settings.release,
-        Release(
-            version=version,
-            model=f"{NAME}:v{version}",
-            path=str(stored.path.relative_to(_home(settings))),
-            run_id=stored.spec.run_id,
-            digest=stored.digest,
-        ),
-    )
-    logger.info("Released %s:v%d", NAME, version)
+    write_release(settings.release, _release_of(version, settings))
+    logger.info("Released %s", tag_of(version))
 
 
-def _stored(version: int, settings: Settings) -> Artefact:
+def tell_shadow(version: int | None, settings: Settings) -> None:
+    """Tell the service which stored version to ask beside the released one, unheard; None for no other.
+
+    Raises:
+        ServiceError: the model is not stored, or the file cannot be written.
+    """
+    if version is None:
+        settings.shadow.unlink(missing_ok=True)
+        return
+    write_release(settings.shadow, _release_of(version, settings))
+    logger.info("%s answers in the shadow", tag_of(version))
+
+
+def files(version: int, settings: Settings) -> dict[str, str]:
+    """SHA-256 of every file of a packed model and its bento, by path in BentoML's home.
+
+    What Python compiles while a bento serves (``__pycache__``) is left out.
+
+    Raises:
+        ServiceError: the model or its bento is not stored, or a file cannot be read.
+    """
+    home = _home(settings)
+    found: dict[str, str] = {}
+    try:
+        for kind in ("models", "bentos"):
+            place = _place(home, kind, version)
+            if not place.is_dir():
+                raise ServiceError(f"{tag_of(version)} is not in BentoML's store {place.parent}. Promote it again.")
+            for path in sorted(place.rglob("*")):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    found[path.relative_to(home).as_posix()] = sha256(path)
+    except OSError as exc:
+        raise ServiceError(f"BentoML's store {home} cannot be read: {exc}.") from exc
+    return found
+
+
+def stored(version: int, settings: Settings) -> Artefact:
+    """The artefact of a version in BentoML's model store, which is what the service loads; checked.
+
+    Raises:
+        ServiceError: the model is not stored.
+        ArtefactInvalid, PreprocessMismatch: it is not usable.
+    """
     place = _place(_home(settings), "models", version)
     if not place.is_dir():
-        raise ServiceError(f"{NAME}:v{version} is not in BentoML's store {settings.bentoml_home}. Store it first.")
+        raise ServiceError(f"{tag_of(version)} is not in BentoML's store {settings.bentoml_home}. Store it first.")
     return Artefact.open(place)
+
+
+def _release_of(version: int, settings: Settings) -> Release:
+    model = stored(version, settings)
+    return Release(
+        version=version,
+        model=tag_of(version),
+        path=str(model.path.relative_to(_home(settings))),
+        run_id=model.spec.run_id,
+        digest=model.digest,
+    )
 
 
 def _intact(place: Path) -> Artefact | None:

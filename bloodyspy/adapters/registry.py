@@ -154,9 +154,12 @@ def set_challenger(number: int, s: Settings) -> None:
 
 def clear_challenger(s: Settings) -> None:
     """Take the alias ``challenger`` from whoever has it."""
-    with translated("The alias challenger could not be taken away", s):
-        if challenger(s) is not None:
-            connect(s).delete_registered_model_alias(s.registered_model, CHALLENGER)
+    _clear(CHALLENGER, s)
+
+
+def clear_champion(s: Settings) -> None:
+    """Take the alias ``champion`` from whoever has it."""
+    _clear(CHAMPION, s)
 
 
 def annotate(number: int, s: Settings, *, tags: Mapping[str, str], description: str | None = None) -> None:
@@ -254,6 +257,12 @@ def _set(alias: str, number: int, s: Settings) -> None:
     version(s, number)
     with translated(f"The alias {alias} could not be set", s):
         connect(s).set_registered_model_alias(s.registered_model, alias, str(number))
+
+
+def _clear(alias: str, s: Settings) -> None:
+    with translated(f"The alias {alias} could not be taken away", s):
+        if _holder(alias, s) is not None:
+            connect(s).delete_registered_model_alias(s.registered_model, alias)
 
 
 def _ensure_registered_model(client: MlflowClient, s: Settings) -> None:

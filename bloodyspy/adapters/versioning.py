@@ -1,6 +1,7 @@
 """DVC, by its command line in the same environment. What it prints is logged line by line, so progress can be seen."""
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -121,6 +122,61 @@ def is_synthetic(s: Settings) -> bool:
 def is_clean(s: Settings, target: str = "data.dvc") -> bool:
     """Whether the workspace agrees with a ``.dvc`` file or a stage (``dvc status``)."""
     return "".join(_dvc(s, "status", "--json", target, quiet=True)[-1:]).strip() == "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """``dvc.lock``: what the graph last read and wrote, path to MD5; that of a folder ends with ``.dir``."""
+
+    deps: dict[str, str]
+    outs: dict[str, str]
+
+
+def locked(s: Settings) -> Locked:
+    """What dvc.lock says; nothing where the graph was never run.
+
+    Raises:
+        VersioningError: it is not what DVC writes.
+    """
+    path = s.root / "dvc.lock"
+    if not path.is_file():
+        return Locked({}, {})
+    try:
+        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"].values()
+        deps, outs = (
+            {str(entry["path"]): str(entry["md5"]) for stage in stages for entry in stage.get(kind, ())}
+            for kind in ("deps", "outs")
+        )
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as exc:
+        raise VersioningError(f"{path} is not what DVC writes ({exc!r}). Restore it, or run `dvc repro`.") from exc
+    return Locked(deps, outs)
+
+
+def listing(s: Settings, digest: str) -> dict[str, str]:
+    """The files of a folder as DVC knows it, path below it to MD5, from the cache.
+
+    Args:
+        s: where things are.
+        digest: of the folder, with its ``.dir``.
+
+    Raises:
+        VersioningError: the cache has no such list, or it was altered.
+    """
+    cache = s.root / _dvc(s, "cache", "dir", quiet=True)[-1] / "files" / "md5"
+    path = cache / digest[:2] / digest[2:]
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as exc:
+        raise VersioningError(f"DVC's cache has no list of the files of {digest}. Bring it with `dvc fetch`.") from exc
+    if f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}.dir" != digest:
+        raise VersioningError(f"{path}: DVC's list of files was altered. Remove it and bring it back: `dvc fetch`.")
+    return {str(entry["relpath"]): str(entry["md5"]) for entry in json.loads(content)}
+
+
+def md5(path: Path) -> str:
+    """MD5 of a file's bytes, hex, as DVC keeps it. Who means harm can forge that: the manifest has SHA-256."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def push(s: Settings, target: str | None = None) -> None:

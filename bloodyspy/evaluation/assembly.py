@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +35,8 @@ from bloodyspy.evaluation.scoring import (
 from bloodyspy.evaluation.stress import choose as choose_pictures
 from bloodyspy.images.preprocess import golden_hash
 from bloodyspy.images.statistics import STATISTICS
-from bloodyspy.model import artifact, precision
+from bloodyspy.images.synthetic import draw_each
+from bloodyspy.model import artifact, golden, precision
 from bloodyspy.model.artifact import Artefact, ModelSpec
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.fits import Fit, SeedFit, read_fit
@@ -46,11 +47,16 @@ from bloodyspy.settings import Settings
 
 _TYPICAL = 32  # training pictures of each type that the eight-bit graph's ranges are taken from
 _TIMED = 8  # pictures of each type that the whole road is timed on
+_DRAWN = 0  # seed of the golden pictures
 
 logger = logging.getLogger(__name__)
 
 
-def assemble(name: str, s: Settings, p: Params) -> Artefact:
+Unseal = Callable[[Fit, str], pd.DataFrame]
+"""Opens the sealed part for a fit and the SHA-256 of its network's file: :func:`bloodyspy.promotion.ledger.for_fit`."""
+
+
+def assemble(name: str, s: Settings, p: Params, unseal: Unseal) -> Artefact:
     """Turn ``build/fits/<name>/`` into the artefact ``build/models/<name>/``.
 
     Exports the network, lets the parity gate compare each runtime and precision with it on the validation part and
@@ -73,7 +79,7 @@ def assemble(name: str, s: Settings, p: Params) -> Artefact:
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     shutil.copyfile(s.fit(name) / artifact.NETWORK, building / artifact.NETWORK)
-    parts = {part: part_of(s, part) for part in ("train", "validation", "calibration", "test")}
+    parts = {part: part_of(s, part) for part in ("train", "validation", "calibration")}
 
     report = _choose(building, fit, parts, s, p)
     _write(building / artifact.INFERENCE, report)
@@ -85,7 +91,9 @@ def assemble(name: str, s: Settings, p: Params) -> Artefact:
     # The draft has no digest yet: its scores and its reference are still to be made, by what will be sealed.
     classifier = Classifier(Artefact(path=building, spec=spec, digest=""), s.threads)
     reference(classifier, s, parts["calibration"]).to_parquet(building / artifact.REFERENCE, index=False)
+    _write(building / artifact.GOLDEN, golden.make(classifier, draw_each(_DRAWN)))
 
+    parts["test"] = unseal(fit, artifact.sha256(building / artifact.NETWORK))
     predictions = {part: predict(classifier, s, p, parts[part]) for part in ("validation", "test")}
     scores = _measure(fit, classifier, report, predictions, parts, s, p)
     _write(building / artifact.METRICS, scores)

@@ -10,7 +10,8 @@ from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.preparation import load_prepared
-from bloodyspy.errors import DataError
+from bloodyspy.dataset.split import Part
+from bloodyspy.errors import DataError, SealedPart
 from bloodyspy.evaluation.metrics import Metrics, score
 from bloodyspy.images.decode import decode
 from bloodyspy.images.preprocess import InputSpec, centre, to_array
@@ -29,9 +30,25 @@ def part_of(s: Settings, part: str) -> pd.DataFrame:
     """The manifest's rows of one part; the index is the row of the prepared arrays.
 
     Raises:
+        SealedPart: for the test part, which only :mod:`bloodyspy.promotion.ledger` opens.
         DataMissing: ``validate`` has not written the manifest.
         DataError: the part is empty.
     """
+    if part == Part.TEST:
+        raise SealedPart()
+    return _rows(s, part)
+
+
+def sealed_part(s: Settings) -> pd.DataFrame:
+    """The manifest's rows of the test part. For the ledger, which counts who looks; everybody else asks the ledger.
+
+    Raises:
+        DataMissing, DataError: as :func:`part_of`.
+    """
+    return _rows(s, Part.TEST)
+
+
+def _rows(s: Settings, part: str) -> pd.DataFrame:
     manifest = read_manifest(s.manifest)
     rows: pd.DataFrame = manifest[manifest["part"] == part]
     if rows.empty:

@@ -9,6 +9,7 @@
 ``training.json``      the fit and the candidate's params
 ``data.json``          the data set: digests, sources, pictures of each class in each part
 ``reference.parquet``  observations of the calibration part: what normal pictures look like
+``golden.json``        drawn cells and the answers to them at assembly: what it has to answer elsewhere too
 ``metrics.json``       scores with intervals
 ``card.md``            the model card
 ``card.html``          the same for a browser
@@ -34,8 +35,8 @@ from bloodyspy.observation import Provenance
 SPEC, NETWORK, GRAPH, GRAPH_INT8 = "spec.json", "network.keras", "graph.onnx", "graph.int8.onnx"
 INFERENCE, TRAINING, DATA = "inference.json", "training.json", "data.json"
 REFERENCE, METRICS, CARD, CARD_HTML = "reference.parquet", "metrics.json", "card.md", "card.html"
-DIGESTS = "digests.json"
-FILES = (SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, REFERENCE, METRICS, CARD, CARD_HTML)
+GOLDEN, DIGESTS = "golden.json", "digests.json"
+FILES = (SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, REFERENCE, GOLDEN, METRICS, CARD, CARD_HTML)
 """What every artefact has; :attr:`Artefact.files` is what this one has."""
 
 
@@ -44,7 +45,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     candidate: str
     network: str
     input: InputSpec

@@ -15,6 +15,15 @@ class Outcome(StrEnum):
     REFUSED = "refused"
 
 
+class Looks(BaseModel):
+    """How often the sealed images were used before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    networks: int = Field(ge=0, description="different networks that were scored on these very images")
+    challengers: int = Field(ge=1, description="different models that were decided on by them, this one included")
+
+
 class Criterion(BaseModel):
     """One thing that was asked of the challenger."""
 
@@ -37,9 +46,9 @@ class Criterion(BaseModel):
             interval = f"{self.low:.4f} to {self.high:.4f}" if self.high is not None else f"at least {self.low:.4f}"
         return (
             self.name,
-            "" if self.value is None else f"{self.value:.4f}",
+            "" if self.value is None else _number(self.value),
             interval,
-            "" if self.limit is None else f"{self.limit:.4f}",
+            "" if self.limit is None else _number(self.limit),
             "" if self.p is None else f"{self.p:.3f}",
             "met" if self.passed else "NOT MET",
         )
@@ -56,7 +65,9 @@ class Decision(BaseModel):
     policy: Policy | None = None
     """None in decisions of releases before there were policies."""
     level: float | None = None
-    """Of each one-sided test; None as above."""
+    """Of each one-sided test, corrected for looks where the rule says so; None as above."""
+    looks: Looks | None = None
+    """None where they were not counted: drawn challengers, and releases before there was a ledger."""
     criteria: tuple[Criterion, ...]
     challenger: int
     champion: int | None
@@ -82,3 +93,13 @@ class Decision(BaseModel):
     def table(self) -> list[tuple[str, ...]]:
         """A row of words for each criterion."""
         return [criterion.cells() for criterion in self.criteria]
+
+    def markdown(self) -> str:
+        """Summary and table, for the registry's page and for whoever is asked for approval."""
+        rows = [self.headings, tuple("---" for _ in self.headings), *self.table()]
+        return f"{self.summary}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _number(value: float) -> str:
+    """Shares to four places; counts as they are."""
+    return f"{value:.0f}" if value >= 2 and value == int(value) else f"{value:.4f}"

@@ -18,13 +18,16 @@ from bloodyspy.evaluation.model_card.markdown import markdown
 from bloodyspy.evaluation.model_card.page import page
 from bloodyspy.evaluation.model_card.writing import card_of
 from bloodyspy.evaluation.scores import Scores
-from bloodyspy.evaluation.scoring import digest_of, inputs_of, labels_of, part_of
+from bloodyspy.evaluation.scoring import digest_of, inputs_of, labels_of
 from bloodyspy.model.artifact import CARD, CARD_HTML, INFERENCE, Artefact, read_digests
 from bloodyspy.model.calibration import expected_calibration_error
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.inference_report import InferenceReport
 from bloodyspy.params import Params
+from bloodyspy.promotion import ledger, trail
+from bloodyspy.promotion.audit import Why
 from bloodyspy.promotion.gate import Contender, Export, Sealed, Stressed
+from bloodyspy.promotion.history import withdrawn
 from bloodyspy.promotion.simulation import World
 from bloodyspy.settings import Settings
 
@@ -55,10 +58,11 @@ def contend(number: int, artefact: Path, s: Settings, p: Params) -> Contender:
 
     Raises:
         DataMissing, DataError: there is no manifest, or no sealed image.
+        AuditError: the look cannot be recorded.
         ArtefactInvalid, PreprocessMismatch: the model cannot be used here.
     """
-    rows = part_of(s, "test")
     classifier = Classifier.load(artefact, s.threads)
+    rows = ledger.for_version(s, Why.PROMOTION, classifier.artefact, number)
     scores = read_scores(classifier.artefact)
     return Contender(
         version=number,
@@ -70,6 +74,7 @@ def contend(number: int, artefact: Path, s: Settings, p: Params) -> Contender:
         export=_export(artefact),
         card_fault=card_fault(artefact),
         trained_on_drawn=classifier.spec.synthetic,
+        withdrawn=rolled_back.reason if (rolled_back := withdrawn(number, trail.entries(s))) else None,
     )
 
 
@@ -81,11 +86,11 @@ def world(candidate: str | None, s: Settings) -> World:
     Raises:
         DataMissing, DataError: there is no manifest, a type without a sealed image, or no candidate was evaluated.
     """
-    images = part_of(s, "test")["cell_type"].value_counts()
+    images = ledger.sizes(s)
     if absent := [cell for cell in CELL_TYPES if cell not in images]:
         raise DataError(f"The sealed part has no {', '.join(absent)}: no challenger could be promoted. Import some.")
     measured = read_scores(newest(candidate or read_comparison(s).best, s)).validation
-    return World.of({cell: int(images[cell]) for cell in CELL_TYPES}, measured)
+    return World.of(images, measured)
 
 
 def positions(pictures: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

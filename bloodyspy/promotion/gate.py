@@ -13,9 +13,10 @@ from bloodyspy import params
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import PromotionError
 from bloodyspy.evaluation.intervals import LEVEL, Estimate, wilson
-from bloodyspy.params import Policy
+from bloodyspy.params import Beyond, Policy
 from bloodyspy.promotion import paired
-from bloodyspy.promotion.decision import Criterion, Decision, Outcome
+from bloodyspy.promotion.agreement import Agreement
+from bloodyspy.promotion.decision import Criterion, Decision, Looks, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +81,46 @@ class Contender:
     """What the model card lacks; None where it is complete."""
     trained_on_drawn: bool = False
     """Whether the images it was trained on were drawn."""
+    withdrawn: str | None = None
+    """Why it was rolled back; None where it was not, or was released again since."""
 
 
-def decide(challenger: Contender, champion: Contender | None, rule: params.Promotion) -> Decision:
+def decide(
+    challenger: Contender,
+    champion: Contender | None,
+    rule: params.Promotion,
+    looks: Looks | None = None,
+    agreement: Agreement | None = None,
+) -> Decision:
     """Apply the rule: floors and limits hold, and the champion is beaten as the policy asks.
 
     Not worse than the champion means: overall, and for each safety class, the images speak against its being worse by
     the margin or more. The first champion has nobody to be held against; floors and limits hold for it all the same.
 
+    Args:
+        challenger: who wants to answer.
+        champion: who does now.
+        rule: of params.yaml.
+        looks: how often the sealed images were used, these two included; None leaves that out.
+        agreement: of the two on live pictures; None where the challenger did not answer in the shadow.
+
     Raises:
         PromotionError: the two were not scored on the same images with the same labels.
     """
     criteria = [*_floors(challenger, rule.floors), *_limits(challenger, rule.limits)]
+    if challenger.withdrawn is not None:
+        criteria.append(_withdrawn(challenger.withdrawn))
+    if looks is not None:
+        criteria.append(_looks(looks, rule))
+        if looks.networks > rule.looks.limit and rule.looks.beyond is Beyond.CORRECT:
+            rule = rule.model_copy(update={"level": rule.level / looks.challengers})
     if champion is not None:
         _check_comparable(challenger, champion)
         if challenger.network == champion.network:
             criteria.append(_SAME)
         criteria += [*_against(challenger, champion, rule), _stress(challenger, champion, rule.limits)]
+        if agreement is not None:
+            criteria.append(_agreement(agreement, rule.limits.agreement))
         if challenger.trained_on_drawn and not champion.trained_on_drawn:
             criteria.append(_DRAWN)
     failed = [criterion for criterion in criteria if not criterion.passed]
@@ -105,6 +129,7 @@ def decide(challenger: Contender, champion: Contender | None, rule: params.Promo
         summary=_summary(challenger, champion, criteria, failed),
         policy=rule.policy,
         level=rule.level,
+        looks=looks,
         criteria=tuple(criteria),
         challenger=challenger.version,
         champion=None if champion is None else champion.version,
@@ -181,6 +206,23 @@ def _limit(name: str, value: float, limit: float, form: str) -> Criterion:
     passed = value <= limit
     sentence = f"{name} {form.format(value)} is {'within' if passed else 'above'} the limit of {form.format(limit)}."
     return Criterion(name=name, value=value, limit=limit, passed=passed, sentence=sentence)
+
+
+def _looks(looks: Looks, rule: params.Promotion) -> Criterion:
+    limit, beyond = rule.looks.limit, rule.looks.beyond
+    over = looks.networks > limit
+    told = (
+        f"{looks.networks} different networks were scored on these sealed images until now, "
+        f"{'more than' if over else 'within'} the limit of {limit}"
+    )
+    what = {
+        Beyond.WARN: "a gain may be one by luck",
+        Beyond.CORRECT: f"each test is held to {rule.level:g} / {looks.challengers} challengers",
+        Beyond.REFUSE: "nothing is promoted by them any more",
+    }[beyond]
+    ask = f": {what}. Import new images: those that fall into the sealed part were never seen." if over else "."
+    passed = not over or beyond is not Beyond.REFUSE
+    return Criterion(name="looks", value=looks.networks, limit=limit, passed=passed, sentence=told + ask)
 
 
 def _against(challenger: Contender, champion: Contender, rule: params.Promotion) -> Iterator[Criterion]:
@@ -299,6 +341,25 @@ def _stress(challenger: Contender, champion: Contender, limits: params.Limits) -
     return Criterion(name=name, value=more, limit=limits.stress, passed=passed, sentence=sentence)
 
 
+def _agreement(found: Agreement, limit: float) -> Criterion:
+    share = found.agreeing
+    passed = share.high >= limit
+    sentence = (
+        f"on {found.pairs:,} live pictures it gave the champion's type to {share}, "
+        f"{'at least' if passed else 'below'} the limit of {limit:.1%}"
+        f"{'.' if passed else ': look at what they part on (`bloodyspy replay`) before anybody answers with it.'}"
+    )
+    return Criterion(
+        name="agreement in the shadow",
+        value=share.value,
+        low=share.low,
+        high=share.high,
+        limit=limit,
+        passed=passed,
+        sentence=sentence,
+    )
+
+
 _SAME = Criterion(
     name="another model",
     value=None,
@@ -311,6 +372,14 @@ _DRAWN = Criterion(
     passed=False,
     sentence="the challenger was trained on drawn cells and the champion on photographs: drawings never replace those.",
 )
+
+
+def _withdrawn(reason: str) -> Criterion:
+    sentence = (
+        f"it was rolled back ({reason}) and is not put forward again. Train another one, or let it answer again with "
+        "`bloodyspy rollback --to`."
+    )
+    return Criterion(name="not rolled back", value=None, passed=False, sentence=sentence)
 
 
 def _points(difference: float) -> str:

@@ -38,7 +38,9 @@ def one_at_a_time(s: Settings) -> Iterator[None]:
 
 
 def description(decision: Decision) -> str:
-    """The summary as a version's description in the registry, which is cut off where MLflow's column ends."""
+    """The decision as a version's description in the registry, which shows Markdown; cut where MLflow's column ends."""
+    if len(told := decision.markdown()) <= _DESCRIPTION:
+        return told
     return textwrap.shorten(decision.summary, _DESCRIPTION, placeholder=" … (whole: the tag `decision`)")
 
 

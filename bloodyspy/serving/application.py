@@ -27,7 +27,8 @@ from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.authentication import Users
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.reading import Reader
-from bloodyspy.serving.served import ServedModel, wanted_release
+from bloodyspy.serving.served import ServedModel, wanted_release, wanted_shadow
+from bloodyspy.serving.shadow import Shadow
 from bloodyspy.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -61,12 +62,17 @@ def create_application(settings: Settings) -> FastAPI:
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
         assert settings.bentoml_home is not None  # Settings fills both in
         assert settings.observations is not None
-        model = ServedModel(lambda: wanted_release(settings), settings.bentoml_home, settings.threads)
-        reader = Reader(model, ObservationLog(settings.observations), reader_threads(settings.workers))
+        home = settings.bentoml_home
+        model = ServedModel("release", lambda: wanted_release(settings), home, settings.threads)
+        challenger = ServedModel("shadow", lambda: wanted_shadow(settings), home, threads=1)
+        shadow = Shadow(challenger, ObservationLog(settings.shadow_observations))
+        reader = Reader(model, ObservationLog(settings.observations), shadow, reader_threads(settings.workers))
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
             application.state.desk = routes.Desk(model, Users(settings.users_file), reader, doorman)
             model.start()
+            shadow.start()
             yield
+            shadow.stop()
             model.stop()
             reader.close()
 

@@ -74,8 +74,11 @@ def read_users(path: Path) -> UsersFile:
         ) from exc
 
 
-def add_user(path: Path, name: str, password: str, *, replace: bool = False) -> None:
+def add_user(path: Path, name: str, password: str, *, replace: bool = False) -> bool:
     """Add a user, or with ``replace`` give an existing one another password. The file is exchanged in one step.
+
+    Returns:
+        Whether the user is new.
 
     Raises:
         ServiceError: the name or the password breaks the rules, the name is taken, or the file cannot be written.
@@ -91,12 +94,14 @@ def add_user(path: Path, name: str, password: str, *, replace: bool = False) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         with _one_writer(path):
             users = dict(read_users(path).users) if path.exists() else {}
-            if name in users and not replace:
+            known = name in users
+            if known and not replace:
                 raise ServiceError(f"There is a user {name!r} already. Say --replace to give them another password.")
             users[name] = User(password=_HASHER.hash(password))
             _write(path, UsersFile(users=users))
     except OSError as exc:
         raise ServiceError(f"The users file {path} cannot be written: {exc}.") from exc
+    return not known
 
 
 @contextmanager

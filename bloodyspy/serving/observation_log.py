@@ -87,16 +87,30 @@ class ObservationLog:
         self._lock = threading.Lock()
         _lost()  # so that the metric says 0 before the first loss
 
-    def append(self, observations: Sequence[Observation], request_id: str, model_version: int) -> None:
-        """One row for each; what cannot be written is counted, logged and not raised."""
+    def append(
+        self, observations: Sequence[Observation], request_id: str, model_version: int, picture: int = 0
+    ) -> None:
+        """One row for each; what cannot be written is counted, logged and not raised.
+
+        Args:
+            observations: of one request.
+            request_id: its id.
+            model_version: that answered.
+            picture: the first one's place among the pictures of the request, from 0; the others follow it.
+        """
         if not observations:
             return
-        live: dict[str, str | int | float] = {
-            "time": datetime.now(UTC).isoformat(timespec="microseconds"),
-            "request_id": request_id,
-            "model_version": model_version,
-        }
-        rows = [{**observation.row(), **live} for observation in observations]
+        time = datetime.now(UTC).isoformat(timespec="microseconds")
+        rows: list[dict[str, str | int | float]] = [
+            {
+                **observation.row(),
+                "time": time,
+                "request_id": request_id,
+                "picture": place,
+                "model_version": model_version,
+            }
+            for place, observation in enumerate(observations, picture)
+        ]
         # BentoML keeps an open record in a context variable and leaves it there when anything fails on the way:
         # in a context of its own, one failure cannot spoil the next record of this thread.
         with self._lock:

@@ -9,6 +9,7 @@ from bloodyspy.errors import ImageError
 from bloodyspy.observation import Observation
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.served import Served, ServedModel
+from bloodyspy.serving.shadow import Shadow
 from bloodyspy.serving.uploads import Upload
 
 
@@ -21,10 +22,10 @@ class Reading:
 
 
 class Reader:
-    """Classifies uploads and logs an observation of each. The event loop stays free meanwhile."""
+    """Classifies uploads, logs an observation of each and offers it to the shadow; the event loop stays free."""
 
-    def __init__(self, model: ServedModel, log: ObservationLog, threads: int) -> None:
-        self._model, self._log = model, log
+    def __init__(self, model: ServedModel, log: ObservationLog, shadow: Shadow, threads: int) -> None:
+        self._model, self._log, self._shadow = model, log, shadow
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
@@ -36,27 +37,29 @@ class Reader:
         """
         served = self._model.current()
         if len(uploads) == 1:
-            return Reading(served, [await self._in_pool(served, uploads[0], request_id)])
+            return Reading(served, [await self._in_pool(served, uploads[0], request_id, 0)])
         # A large request has at most one picture a thread in the queue, so that small ones pass it by.
         turn = asyncio.Semaphore(self._threads)
 
-        async def in_turn(upload: Upload) -> Observation | ImageError:
+        async def in_turn(upload: Upload, picture: int) -> Observation | ImageError:
             async with turn:
-                return await self._in_pool(served, upload, request_id)
+                return await self._in_pool(served, upload, request_id, picture)
 
-        return Reading(served, list(await asyncio.gather(*(in_turn(upload) for upload in uploads))))
+        return Reading(served, list(await asyncio.gather(*map(in_turn, uploads, range(len(uploads))))))
 
     def close(self) -> None:
         """Finish what was begun."""
         self._pool.shutdown(wait=True)
 
-    async def _in_pool(self, served: Served, upload: Upload, request_id: str) -> Observation | ImageError:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._observe, served, upload, request_id)
+    async def _in_pool(self, served: Served, upload: Upload, request_id: str, picture: int) -> Observation | ImageError:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._observe, served, upload, request_id, picture)
 
-    def _observe(self, served: Served, upload: Upload, request_id: str) -> Observation | ImageError:
+    def _observe(self, served: Served, upload: Upload, request_id: str, picture: int) -> Observation | ImageError:
         try:
             observation = served.classifier.observe(upload.payload)
         except ImageError as error:
             return error
-        self._log.append([observation], request_id, served.release.version)
+        self._log.append([observation], request_id, served.release.version, picture)
+        self._shadow.offer(upload.payload, request_id, picture)
         return observation

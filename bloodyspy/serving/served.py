@@ -1,4 +1,4 @@
-"""The model in use, and the thread that exchanges it when another version is released."""
+"""The model in use, and the thread that exchanges it when another version is named."""
 
 import logging
 import threading
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import bentoml
 
-from bloodyspy.errors import ArtefactInvalid, BloodySpyError, ModelUnavailable
-from bloodyspy.images.preprocess import golden_picture, to_array
+from bloodyspy.errors import ArtefactInvalid, BloodySpyError, GoldenMismatch, ModelUnavailable
+from bloodyspy.model import golden
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.release import PACKED, Release, read_release
 from bloodyspy.settings import Settings
@@ -46,21 +46,40 @@ def wanted_release(settings: Settings) -> Release:
         ) from exc
 
 
-class ServedModel:
-    """Holds the served version and follows the release. The exchange is one assignment: no request waits for it."""
+def wanted_shadow(settings: Settings) -> Release | None:
+    """The version that is to answer unheard; None where none is named.
 
-    def __init__(self, wanted: Callable[[], Release], home: Path, threads: int) -> None:
-        """``home`` is where a release's relative path starts; ``threads`` go to one inference session."""
-        self._wanted, self._home, self._threads = wanted, home, threads
+    Raises:
+        ServiceError: from :func:`~bloodyspy.model.release.read_release`.
+    """
+    try:
+        return read_release(settings.shadow)
+    except ModelUnavailable:
+        return None
+
+
+class ServedModel:
+    """Holds a version and follows what names it. The exchange is one assignment: no request waits for it."""
+
+    def __init__(self, role: str, wanted: Callable[[], Release | None], home: Path, threads: int) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            role: "release" or "shadow", for the log.
+            wanted: what to hold now; None for nothing.
+            home: where a release's relative path starts.
+            threads: of one inference session.
+        """
+        self._role, self._wanted, self._home, self._threads = role, wanted, home, threads
         self._served: Served | None = None
+        self._refused: Release | None = None
         self._fault = ""
         self._stopped = threading.Event()
-        self._follower = threading.Thread(target=self._follow, name="release", daemon=True)
 
     def start(self) -> None:
-        """Load what is released now, then look again every second until :meth:`stop`."""
+        """Load what is named now, then look again every second until :meth:`stop`."""
         self.refresh()
-        self._follower.start()
+        threading.Thread(target=self._follow, name=self._role, daemon=True).start()
 
     def stop(self) -> None:
         """Stop looking."""
@@ -81,27 +100,41 @@ class ServedModel:
             raise ModelUnavailable(self._fault or "The model is being loaded. Try again in a moment.")
         return served
 
-    def refresh(self) -> None:
-        """Load the wanted release if it is not served yet; what cannot be loaded is logged and the old one goes on."""
+    def refresh(self) -> bool:
+        """Load what is wanted if it is not held yet; what cannot be loaded is logged and the old one goes on.
+
+        Returns:
+            Whether what is wanted is what is held.
+        """
         try:
             release = self._wanted()
-            if self._served is None or self._served.release != release:
+            if release is None:
+                self._served = None
+            elif release == self._refused:
+                return False
+            elif self._served is None or self._served.release != release:
                 self._served = self._load(release)
-                logger.info("Serving %s (run %s)", release.model, release.run_id)
+                logger.info("The %s is %s (run %s)", self._role, release.model, release.run_id)
             self._fault = ""
+            return True
         except (BloodySpyError, OSError) as exc:
             if str(exc) != self._fault:
-                goes_on = f"{self._served.release.model} goes on" if self._served else "nothing is served"
-                logger.error("The released model cannot be served, %s: %s", goes_on, exc)
+                goes_on = f"{self._served.release.model} goes on" if self._served else "there is none"
+                logger.error("The %s cannot be taken up, %s: %s", self._role, goes_on, exc)
             self._fault = str(exc)
+            return False
 
     def _load(self, release: Release) -> Served:
         path = self._home / release.path
         classifier = Classifier.load(path, self._threads)
         if classifier.artefact.digest != release.digest:
             raise ArtefactInvalid(path, f"it is not the artefact that was released as {release.model}")
-        # The first run of a session is its slowest: make it before anybody waits for it.
-        classifier.probabilities(to_array(golden_picture(), classifier.spec.input)[None])
+        # The first run of a session is its slowest, too: this makes it before anybody waits for it.
+        try:
+            golden.check(classifier)
+        except GoldenMismatch:
+            self._refused = release  # it would come out the same at every look, and each costs a second
+            raise
         return Served(release, classifier)
 
     def _follow(self) -> None:
@@ -109,4 +142,4 @@ class ServedModel:
             try:
                 self.refresh()
             except Exception:  # the thread has to outlive what nobody foresaw, or no later release is ever taken up
-                logger.exception("Looking at the release failed; the next look is in %s s", LOOK_EVERY)
+                logger.exception("Looking at the %s failed; the next look is in %s s", self._role, LOOK_EVERY)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,10 @@ from bloodyspy.evaluation import stress
 from bloodyspy.evaluation.assembly import assemble
 from bloodyspy.evaluation.comparison import read_scores
 from bloodyspy.evaluation.origin import Data
-from bloodyspy.evaluation.scoring import labels_and_probabilities, part_of, predict, score_predictions
-from bloodyspy.images.synthetic import draw_picture
-from bloodyspy.model import precision
-from bloodyspy.model.artifact import DATA, INFERENCE, TRAINING, Artefact, read_digests
+from bloodyspy.evaluation.scoring import labels_and_probabilities, part_of, predict, score_predictions, sealed_part
+from bloodyspy.images.synthetic import draw_each, draw_picture
+from bloodyspy.model import golden, precision
+from bloodyspy.model.artifact import DATA, GOLDEN, INFERENCE, TRAINING, Artefact, read_digests
 from bloodyspy.model.calibration import fit_temperature
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.fits import Fit, fit
@@ -33,6 +34,7 @@ from bloodyspy.model.inference import Precision
 from bloodyspy.model.inference_report import InferenceReport
 from bloodyspy.observation import COLUMNS, PROBABILITIES
 from bloodyspy.params import Params, load_params
+from bloodyspy.promotion import ledger
 from bloodyspy.settings import Settings
 
 # Keras hands its tensors to NumPy 2 without the `copy` keyword.
@@ -92,7 +94,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, p: Params) -> Settings:
 
 @pytest.fixture(scope="module")
 def assembled(trained: Settings, p: Params) -> Artefact:
-    return assemble(NAME, trained, p)
+    return assemble(NAME, trained, p, partial(ledger.for_fit, trained))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def test_scores_are_those_of_the_sealed_graph_on_the_original_bytes(
 ) -> None:
     kept = pd.read_parquet(trained.build / "predictions" / f"{NAME}.parquet")
     for part in ("validation", "test"):
-        rows, answers = part_of(trained, part), kept[kept["part"] == part]
+        rows, answers = sealed_part(trained) if part == "test" else part_of(trained, part), kept[kept["part"] == part]
         assert list(answers["path"]) == list(rows["path"])
         assert list(answers["actual"]) == list(rows["cell_type"])
         walked = [classifier.observe((trained.data / path).read_bytes()).probabilities for path in rows["path"]]
@@ -173,7 +175,7 @@ def test_stress_other_laboratories_and_cost_are_measured(assembled: Artefact) ->
 def test_prepared_arrays_and_decoded_pictures_are_one_road(
     classifier: Classifier, trained: Settings, p: Params
 ) -> None:
-    rows = part_of(trained, "test")
+    rows = sealed_part(trained)
     spec = p.inputs[p.candidates[NAME].input].model_copy(update={"size": 66})
     without = p.model_copy(update={"inputs": {p.candidates[NAME].input: spec}})
     pd.testing.assert_frame_equal(predict(classifier, trained, p, rows), predict(classifier, trained, without, rows))
@@ -190,6 +192,15 @@ def test_reference_is_what_the_service_would_log(
     assert len(reference) == len(rows)
     first = classifier.observe((trained.data / rows["path"].iloc[0]).read_bytes()).row()
     assert reference.iloc[0].to_dict() == pytest.approx(first, abs=1e-6)
+
+
+def test_the_golden_answers_are_those_of_what_was_sealed(classifier: Classifier, assembled: Artefact) -> None:
+    golden.check(classifier)
+    kept = golden.GoldenAnswers.model_validate_json((assembled.path / GOLDEN).read_bytes())
+    assert [answer.cell_type for answer in kept.answers] == list(CELL_TYPES)
+    assert [answer.picture for answer in kept.answers] == list(draw_each(0).values())
+    for answer in kept.answers:
+        assert answer.probabilities == pytest.approx(classifier.observe(answer.picture).probabilities, abs=1e-6)
 
 
 def test_what_dvc_shows_is_written(assembled: Artefact, trained: Settings) -> None:
@@ -219,9 +230,9 @@ def test_a_killed_assembly_leaves_what_was_there(
     with monkeypatch.context() as patch:
         patch.setattr(precision, "choose", killed)
         with pytest.raises(KeyboardInterrupt):
-            assemble(NAME, trained, p)
+            assemble(NAME, trained, p, partial(ledger.for_fit, trained))
     assert Artefact.open(trained.artefact(NAME)).digest == assembled.digest
-    after = read_digests(assemble(NAME, trained, p).path)
+    after = read_digests(assemble(NAME, trained, p, partial(ledger.for_fit, trained)).path)
     # What was timed differs, and with it the runtime and the precision may.
     for name in ("network.keras", "training.json", "data.json"):
         assert after[name] == before[name], f"{name} differs when the same fit is assembled again"
@@ -231,9 +242,9 @@ def test_a_killed_assembly_leaves_what_was_there(
 def test_a_fit_of_other_data_is_refused(trained: Settings, p: Params, tmp_path: Path) -> None:
     other = Settings(root=tmp_path)
     with pytest.raises(DataMissing, match="train small_cnn"):
-        assemble(NAME, other, p)
+        assemble(NAME, other, p, partial(ledger.for_fit, other))
     shutil.copytree(trained.fit(NAME), other.fit(NAME))
     manifest = pd.read_parquet(trained.manifest)
     write_manifest(manifest.iloc[1:].reset_index(drop=True), other.manifest)
     with pytest.raises(ArtefactInvalid, match="another manifest"):
-        assemble(NAME, other, p)
+        assemble(NAME, other, p, partial(ledger.for_fit, other))

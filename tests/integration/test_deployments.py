@@ -110,12 +110,13 @@ def test_every_flow_is_deployed_and_a_worker_runs_what_the_clock_makes(deployed:
     deployed.prefect("work-pool", "create", "bloodyspy", "--type", "process")
     deployed.prefect("--no-prompt", "deploy", "--all")
     found = deployed.deployments("bloodyspy")
-    assert set(found) == {"version-data", "train", "promote", "check-drift", "lifecycle"}
+    assert set(found) == {"version-data", "train", "promote", "rollback", "check-drift", "lifecycle"}
     crons = {flow: [entry["schedule"]["cron"] for entry in it["schedules"]] for flow, it in found.items()}
     assert crons == {
         "version-data": [],
         "train": ["0 3 * * 0"],
         "promote": [],
+        "rollback": [],
         "check-drift": ["* * * * *"],
         "lifecycle": [],
     }

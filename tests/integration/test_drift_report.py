@@ -28,10 +28,10 @@ from bloodyspy.observation import Observation, Provenance, rows
 from bloodyspy.params import Monitoring, Params
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.settings import Settings
+from bloodyspy.window import Window
 from monitoring.check import check_drift, check_window
 from monitoring.drift import Overall, Verdict, judge
 from monitoring.history import REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, history
-from monitoring.window import Window
 
 ROOT = Path(__file__).parents[2]
 RUN, DATA = "c" * 32, "d" * 32
@@ -220,7 +220,7 @@ import os, signal, sys
 from pathlib import Path
 import monitoring.report
 from monitoring.check import check_window
-from monitoring.window import Window
+from bloodyspy.window import Window
 from observed import live, observed
 from bloodyspy.params import Monitoring
 monitoring.report.render = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

@@ -5,8 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +19,24 @@ import yaml
 from filelock import FileLock
 
 from bloodyspy.adapters import registry, versioning
-from bloodyspy.errors import ArtefactInvalid, DataMissing, PromotionError, RegistryError, VersioningError
-from bloodyspy.model.artifact import SPEC, seal
+from bloodyspy.custody import releasing
+from bloodyspy.custody.shadowing import shadow
+from bloodyspy.errors import (
+    ArtefactInvalid,
+    DataMissing,
+    PromotionError,
+    RegistryError,
+    ServiceError,
+    VersioningError,
+)
+from bloodyspy.model.artifact import SPEC, Artefact, seal
+from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.release import read_release
-from bloodyspy.promotion import release
+from bloodyspy.promotion import release, trail
+from bloodyspy.promotion.audit import Released
 from bloodyspy.promotion.decision import Decision
+from bloodyspy.promotion.history import answered, open_release
+from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -45,6 +61,7 @@ class Flows:
     version_data: Callable[..., str]
     promote: Callable[[], "Promotion"]
     check_drift: Callable[..., "Check"]
+    rollback: Callable[..., Released]
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +70,11 @@ def flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flows]:
     os.environ["BLOODYSPY_STATE"] = str(tmp_path_factory.mktemp("prefect"))
     from pipelines.check_drift import check_drift
     from pipelines.promote import promote
+    from pipelines.release import rollback
     from pipelines.version_data import version_data
 
     os.environ.pop("BLOODYSPY_STATE")
-    yield Flows(version_data, promote, check_drift)
+    yield Flows(version_data, promote, check_drift, rollback)
     from prefect.server.api.server import SubprocessASGIServer
 
     SubprocessASGIServer().stop()
@@ -134,7 +152,7 @@ def test_a_champion_of_an_earlier_release_is_told_and_left_where_it_is(s: Settin
     coloured.candidate(s, "middling")
     flows.promote()
     spec = registry.artefact_of(1, s) / SPEC
-    spec.write_text(spec.read_text(encoding="utf-8").replace('"format": 2', '"format": 1'), encoding="utf-8")
+    spec.write_text(spec.read_text(encoding="utf-8").replace('"format": 3', '"format": 1'), encoding="utf-8")
     with pytest.raises(ArtefactInvalid, match="of another format"):
         seal(spec.parent)
     coloured.candidate(s, "good")
@@ -151,35 +169,202 @@ def decided(done: "Promotion") -> Decision:
 
 
 KILLED = """
-import os, signal
-from bloodyspy.adapters import packaging
-def build(version, settings):
-    os.kill(os.getpid(), signal.SIGKILL)
-packaging.build = build
+import os, signal, sys
+from bloodyspy.adapters import packaging, registry
+from bloodyspy.custody import releasing
+from bloodyspy.custody.shadowing import shadow
+module, name = {
+    "build": (packaging, "build"), "begin": (releasing, "begin"), "crown": (registry, "set_champion"),
+    "tell": (packaging, "tell"), "finish": (releasing, "finish"),
+}[sys.argv[1]]
+setattr(module, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 from pipelines.promote import promote
 promote()
 """
 
 
-def test_a_kill_between_alias_and_bento_is_made_good_by_the_same_command(s: Settings, flows: Flows) -> None:
+def test_a_release_that_is_killed_anywhere_is_finished_by_the_same_command(s: Settings, flows: Flows) -> None:
     coloured.candidate(s, "good")
-    process = subprocess.Popen([sys.executable, "-c", KILLED], cwd=s.root, start_new_session=True)
-    try:
-        assert process.wait(180) == -signal.SIGKILL
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # Prefect's ephemeral server outlives it
-    champion = registry.champion(s)
-    assert champion is not None
-    assert champion.number == 1
-    assert not s.release.exists()
+    for step, alias, told in (
+        ("build", None, None),
+        ("begin", None, None),
+        ("crown", None, None),
+        ("tell", 1, None),
+        ("finish", 1, 1),
+    ):
+        process = subprocess.Popen([sys.executable, "-c", KILLED, step], cwd=s.root, start_new_session=True)
+        try:
+            assert process.wait(180) == -signal.SIGKILL
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # Prefect's ephemeral server outlives it
+        champion = registry.champion(s)
+        assert (champion.number if champion else None, read_release(s.release).version if told else None) == (
+            alias,
+            told,
+        ), step
+        assert not releasing.agrees(1, s)
 
     done = flows.promote()
-    assert done.was_champion
+    assert done.was_champion  # what was open was finished first
     assert decided(done).promoted
     assert done.bento == "bloodyspy:v1"
     assert s.bentoml_home is not None
     assert (s.bentoml_home / "bentos" / "bloodyspy" / "v1" / "bento.yaml").is_file()
     assert read_release(s.release).version == 1
+    assert releasing.agrees(1, s)
+    kinds = [entry.event.kind for entry in trail.entries(s) if entry.event.kind != "look"]
+    assert kinds == ["decision", "release begun", "release"]
+
+
+def test_a_release_that_fails_is_undone(s: Settings, flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines import release as releases
+    from pipelines.project import step
+
+    coloured.candidate(s, "middling")
+    flows.promote()
+    coloured.candidate(s, "good")
+
+    def fails(*_: object) -> None:
+        raise ServiceError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "finish", step(fails, "fails"))
+        with pytest.raises(ServiceError, match="disk is full"):
+            flows.promote()
+    assert releasing.agrees(1, s)
+    assert [entry.event.kind for entry in trail.entries(s)][-2:] == ["release begun", "release undone"]
+    assert flows.promote().champion == 2
+    assert releasing.agrees(2, s)
+
+
+def test_what_cannot_be_undone_stays_open_and_is_finished_later(s: Settings, flows: Flows) -> None:
+    coloured.candidate(s, "middling")
+    flows.promote()
+    coloured.candidate(s, "good")
+    told = s.release.read_bytes()
+    s.release.unlink()
+    s.release.mkdir()  # neither the new release nor the old one can be told
+    with pytest.raises(ServiceError, match="cannot be written"):
+        flows.promote()
+    assert open_release(trail.entries(s)) is not None
+    s.release.rmdir()
+    s.release.write_bytes(told)
+    assert flows.promote().champion == 2
+    assert releasing.agrees(2, s)
+
+
+def test_a_rollback_lets_the_version_before_answer_again(s: Settings, flows: Flows) -> None:
+    with pytest.raises(PromotionError, match="Nothing was released"):
+        flows.rollback("why not")
+    for name in ("middling", "good"):
+        coloured.candidate(s, name)
+        flows.promote()
+    done = flows.rollback("platelets are called monocytes")
+    assert (done.version, done.previous, done.cause) == (1, 2, "rollback")
+    assert done.seconds > 0
+    assert releasing.agrees(1, s)
+    with pytest.raises(PromotionError, match="the first that answered"):
+        flows.rollback("further")
+    with pytest.raises(PromotionError, match="answers already"):
+        flows.rollback("again", 1)
+    with pytest.raises(PromotionError, match=r"Version 7 never answered.* until now: 1, 2"):
+        flows.rollback("forward", 7)
+
+    refused = flows.promote()  # the best candidate is the one that was rolled back
+    assert [c.name for c in decided(refused).failed] == ["not rolled back"]
+    assert "platelets are called monocytes" in decided(refused).summary
+    assert releasing.agrees(1, s)
+
+    assert flows.rollback("it was the microscope", 2).version == 2
+    assert releasing.agrees(2, s)
+    assert flows.promote().was_champion
+    answered_then = answered(trail.entries(s), done_at(s, 1))
+    assert answered_then is not None
+    assert (answered_then.release.version, answered_then.until is not None) == (1, True)
+    assert any("Decided: Version 1 was promoted" in line for line in answered_then.lines())
+
+
+def done_at(s: Settings, version: int) -> datetime:
+    """When a version was last released."""
+    return max(e.time for e in trail.entries(s) if isinstance(e.event, Released) and e.event.version == version)
+
+
+def test_what_the_shadow_said_is_evidence_and_ends_with_the_promotion(s: Settings, flows: Flows) -> None:
+    coloured.candidate(s, "middling")
+    flows.promote()
+    coloured.candidate(s, "good")
+    assert shadow(None, s) == 2
+    assert read_release(s.shadow).version == 2
+    with pytest.raises(PromotionError, match="it is heard"):
+        shadow(1, s)
+    pictures = [path.read_bytes() for path in sorted(s.data.glob("*/*.png"))]
+    assert s.observations is not None
+    for version, folder in ((1, s.observations), (2, s.shadow_observations)):
+        classifier, log = Classifier(artefact_of(version, s)), ObservationLog(folder)
+        for number, picture in enumerate(pictures):
+            log.append([classifier.observe(picture)], f"request-{number:04}", version)
+    done = flows.promote()
+    told = next(c for c in decided(done).criteria if c.name == "agreement in the shadow")
+    assert told.value == pytest.approx(189 / 192)  # the three odd basophils
+    assert (done.champion, s.shadow.exists()) == (2, False)
+
+
+def artefact_of(version: int, s: Settings) -> Artefact:
+    return Artefact.open(registry.artefact_of(version, s))
+
+
+@pytest.mark.parametrize("answer", ["approve", "reject"])
+def test_a_promotion_waits_for_a_person(
+    s: Settings, flows: Flows, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    from pipelines import approval
+
+    monkeypatch.setattr(approval, "LOOK_EVERY", 1)
+    params = s.root / "params.yaml"
+    params.write_text(params.read_text().replace("approval: automatic", "approval: required"))
+    coloured.candidate(s, "good")
+    said: list[str] = []
+
+    def answers() -> None:
+        give_up = time.monotonic() + 120
+        while time.monotonic() < give_up and not waiting(s):
+            time.sleep(0.5)
+        words = ["--reason", "seen the card", "--by", "Dr. Rot", *(["--reject"] if answer == "reject" else [])]
+        command = [sys.executable, "-m", "bloodyspy.cli", "approve", "1", *words]
+        said.append(subprocess.run(command, cwd=s.root, capture_output=True, text=True, timeout=120).stdout)
+
+    person = threading.Thread(target=answers)
+    person.start()
+    done = flows.promote()
+    person.join()
+    assert "The flow run that waited goes on." in said[0]
+    assert done.approval is not None
+    assert (done.approval.approver, done.approval.reason) == ("Dr. Rot", "seen the card")
+    assert [e.event for e in trail.entries(s) if e.event.kind == "approval"] == [done.approval]
+    if answer == "approve":
+        assert releasing.agrees(1, s)
+        found = answered(trail.entries(s), datetime.now(UTC))
+        assert found is not None
+        assert "Dr. Rot approved version 1: seen the card" in found.release.reason
+    else:
+        assert (done.champion, registry.champion(s), registry.challenger(s)) == (None, None, None)
+        again = flows.promote()  # nobody is asked twice about the same decision
+        assert (again.approval, again.champion) == (done.approval, None)
+
+
+def waiting(s: Settings) -> bool:
+    return any(version.tags.get("waiting_flow_run") for version in registry.versions(s))
+
+
+def test_nobody_can_approve_what_the_gate_refused(s: Settings, flows: Flows) -> None:
+    from pipelines.approval import Answer, answer
+
+    coloured.candidate(s, "bad")
+    flows.promote()
+    with pytest.raises(PromotionError, match="refused version 1, and nobody can approve that"):
+        answer(1, Answer(approver="Dr. Rot", reason="it is urgent"), s)
+    with pytest.raises(RegistryError, match="no version 2"):
+        answer(2, Answer(approver="Dr. Rot", reason="it is urgent"), s)
 
 
 def test_a_killed_promotion_is_finished_even_when_another_candidate_is_refused_next(s: Settings, flows: Flows) -> None:

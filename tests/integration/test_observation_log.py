@@ -33,10 +33,11 @@ def lost() -> float:
 
 
 def test_a_row_has_the_declared_columns_in_their_order(tmp_path: Path, observation: Observation) -> None:
-    ObservationLog(tmp_path / "log").append([observation, observation], "request-1", 7)
+    ObservationLog(tmp_path / "log").append([observation, observation], "request-1", 7, picture=5)
     first, second = rows(tmp_path / "log")
     assert tuple(first) == (*COLUMNS, *LIVE_COLUMNS)
-    assert first == second
+    assert (first["picture"], second["picture"]) == (5, 6)
+    assert {**first, "picture": 6} == second
     assert {key: first[key] for key in COLUMNS} == observation.row()
     assert (first["request_id"], first["model_version"]) == ("request-1", 7)
     ObservationLog(tmp_path / "log").append([], "request-2", 7)

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from handmade import make_artefact
+from handmade import make_artefact, make_forgetful
 from PIL import Image
 from running import NAME, PASSWORD, Service, served
 from sourced import faults
@@ -342,6 +342,12 @@ def test_it_follows_the_release_and_survives_a_broken_one(tmp_path: Path) -> Non
             assert settles(client, number)
         packaging.store(artefacts[2].path, 3, settings)
         assert settings.bentoml_home is not None
+        packaging.store(make_forgetful(tmp_path / "forgetful").path, 4, settings)
+        packaging.tell(4, settings)
+        time.sleep(2.5)
+        assert settles(client, 2)
+        assert service.log.read_text().count("bloodyspy:v2 goes on") == 2  # each worker, once
+        assert "bloodyspy/v4 answers otherwise here" in service.log.read_text()
         graph = settings.bentoml_home / "models" / "bloodyspy" / "v3" / "graph.onnx"
         packaging.tell(3, settings)
         told = settings.release.read_bytes()
@@ -355,4 +361,4 @@ def test_it_follows_the_release_and_survives_a_broken_one(tmp_path: Path) -> Non
         settings.release.write_bytes(b"{")
         time.sleep(2.5)
         assert settles(client, 2)
-        assert "bloodyspy:v2 goes on" in service.log.read_text()
+        assert service.log.read_text().count("bloodyspy:v2 goes on") == 6

@@ -9,8 +9,9 @@ from scipy.stats import norm
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import PromotionError
 from bloodyspy.evaluation.intervals import Estimate
-from bloodyspy.params import Floors, Limits, Margins, Params, Policy, Promotion
-from bloodyspy.promotion.decision import Decision, Outcome
+from bloodyspy.params import Approval, Beyond, Floors, Limits, LooksRule, Margins, Params, Policy, Promotion
+from bloodyspy.promotion.agreement import Pairs, agreement
+from bloodyspy.promotion.decision import Decision, Looks, Outcome
 from bloodyspy.promotion.gate import Contender, Export, Sealed, Stressed, decide
 from bloodyspy.promotion.release import annotation, description, recorded
 
@@ -19,8 +20,10 @@ RULE = Promotion(
     policy=Policy.REFRESH,
     level=0.05,
     margins=Margins(balanced_accuracy=0.005, sensitivity={CellType.IG: 0.02, CellType.ERYTHROBLAST: 0.04}),
-    limits=Limits(calibration_error=0.03, export=0.01, stress=0.02, milliseconds=100, megabytes=100),
+    limits=Limits(calibration_error=0.03, export=0.01, stress=0.02, agreement=0.9, milliseconds=100, megabytes=100),
     floors=Floors(accuracy=0.90, balanced_accuracy=0.88, sensitivity=0.70),
+    looks=LooksRule(limit=20, beyond=Beyond.WARN),
+    approval=Approval.AUTOMATIC,
 )
 IMPROVEMENT = RULE.model_copy(update={"policy": Policy.IMPROVEMENT})
 IG, ERYTHROBLAST = CellType.IG.position, CellType.ERYTHROBLAST.position
@@ -258,9 +261,63 @@ def test_a_long_summary_fits_the_registry_s_column() -> None:
     long = worst.model_copy(update={"summary": worst.summary * 4})
     assert len(description(long)) <= 5000
     assert "the tag `decision`" in description(long)
-    assert description(worst.model_copy(update={"summary": "short"})) == "short"
+    short = description(worst.model_copy(update={"summary": "short"}))
+    assert short.startswith("short\n\n| criterion | measured |")
+    assert short.count("\n") == 4 + len(worst.criteria)
 
 
 def test_the_committed_rule_can_be_met(params: Params) -> None:
     each = EACH  # images of each type: with the data set of the README there are fewer, and the decision says so
     assert decide(contender(2, each=each), contender(1, {0: 3}, each=each), params.promotion).promoted
+
+
+def test_looks_within_the_limit_are_told_and_nothing_else() -> None:
+    plain = decide(contender(2), contender(1), RULE)
+    counted = decide(contender(2), contender(1), RULE, Looks(networks=20, challengers=9))
+    assert counted.promoted
+    assert (plain.looks, counted.looks) == (None, Looks(networks=20, challengers=9))
+    (told,) = (c for c in counted.criteria if c.name == "looks")
+    assert told.sentence.endswith("within the limit of 20.")
+    assert told.cells()[1:4] == ("20", "", "20")
+    assert [c for c in counted.criteria if c.name != "looks"] == list(plain.criteria)
+
+
+@pytest.mark.parametrize("beyond", list(Beyond))
+def test_looks_beyond_the_limit_warn_or_correct_or_refuse(beyond: Beyond) -> None:
+    rule = RULE.model_copy(update={"looks": LooksRule(limit=3, beyond=beyond)})
+    decision = decide(contender(2), contender(1), rule, Looks(networks=4, challengers=5))
+    told = next(c for c in decision.criteria if c.name == "looks")
+    assert "more than the limit of 3" in told.sentence
+    assert "Import new images" in told.sentence
+    assert told.passed is (beyond is not Beyond.REFUSE)
+    assert ("looks" in failures(decision)) is (beyond is Beyond.REFUSE)
+    assert decision.level == pytest.approx(0.01 if beyond is Beyond.CORRECT else 0.05)
+
+
+def test_corrected_for_looks_the_same_answers_show_less() -> None:
+    """One of 300 ig is lost: enough to show at the level of one look that it is not 2 points worse."""
+    new, old = contender(2, {IG: 1}, each=300), contender(1, each=300)
+    rule = RULE.model_copy(update={"looks": LooksRule(limit=1, beyond=Beyond.CORRECT)})
+    assert decide(new, old, rule, Looks(networks=1, challengers=1)).promoted
+    refused = decide(new, old, rule, Looks(networks=50, challengers=50))
+    assert "not worse in sensitivity of ig" in failures(refused)
+
+
+@pytest.mark.parametrize(("agreeing", "passed"), [(99, True), (88, True), (80, False)])
+def test_what_a_shadow_said_is_evidence(agreeing: int, passed: bool) -> None:
+    """Of a hundred live pictures; 88 may be 90 by chance, 80 may not."""
+    first = np.tile(np.eye(8)[0], (100, 1))
+    other = np.vstack([first[:agreeing], np.tile(np.eye(8)[1], (100 - agreeing, 1))])
+    found = agreement(Pairs(tuple(map(str, range(100))), first, other), 1, 2)
+    decision = decide(contender(2), contender(1), RULE, agreement=found)
+    assert decision.promoted is passed
+    told = next(c for c in decision.criteria if c.name == "agreement in the shadow")
+    assert told.value == agreeing / 100
+    assert "on 100 live pictures" in told.sentence
+
+
+def test_what_was_rolled_back_is_not_put_forward_again() -> None:
+    back = replace(contender(2), withdrawn="it calls platelets monocytes")
+    decision = decide(back, contender(1), RULE)
+    assert failures(decision) == ["not rolled back"]
+    assert "it calls platelets monocytes" in decision.summary

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from observed import RUN, START, live, log, observed
 
+from bloodyspy import window
 from bloodyspy.errors import MonitoringError
 from bloodyspy.observation import COLUMNS, LIVE_COLUMNS
-from monitoring import window
-from monitoring.window import gather, read_window
+from bloodyspy.window import gather, read_window
 
 OTHER = "b" * 32
 
@@ -138,6 +138,20 @@ def test_other_files_and_folders_are_nobodys_observations(tmp_path: Path) -> Non
     append(tmp_path / "archive" / "1.jsonl", "hello\n")
     found = gather(tmp_path, 200)
     assert (len(found.frame), found.unreadable.corrupt) == (3, 0)
+
+
+def test_the_shadow_s_rows_are_not_the_service_s(tmp_path: Path) -> None:
+    log(tmp_path, live(observed(3, seed=0)))
+    log(tmp_path / "shadow", live(observed(5, seed=1)))
+    assert len(read_window(tmp_path, 100)) == 3
+    assert len(read_window(tmp_path / "shadow", 100)) == 5
+
+
+def test_rows_of_the_first_releases_have_no_place_in_their_request(tmp_path: Path) -> None:
+    log(tmp_path, live(observed(3, seed=0)).assign(picture=2))
+    file = next(tmp_path.rglob("*.jsonl"))
+    file.write_text(file.read_text(encoding="utf-8").replace(' "picture": 2,', "", 2), encoding="utf-8")
+    assert list(read_window(tmp_path, 100)["picture"]) == [0, 0, 2]
 
 
 def test_old_days_are_not_opened_for_a_window_that_is_full(tmp_path: Path) -> None:

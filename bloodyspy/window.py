@@ -1,4 +1,4 @@
-"""The newest observations of the live log, and the reference that they are held against.
+"""The newest observations of a log.
 
 The service appends one JSON object a line to ``<folder>/<YYYY-MM-DD>/<worker>.jsonl``, the UTC day of the row and one
 file a worker process. Days are read newest first and files backwards, so a check costs what its window costs and not
@@ -20,7 +20,6 @@ import pandas as pd
 
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import MonitoringError
-from bloodyspy.model.artifact import REFERENCE, Artefact
 from bloodyspy.observation import COLUMNS, LIVE_COLUMNS
 
 logger = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ Row = dict[str, Value]
 
 # Columns that do not hold a floating-point number, in the reference and in the live log.
 _WORDS = ("predicted", "run_id", "data_version", "request_id")
-_WHOLE = ("width", "height", "model_version")
+_WHOLE = ("width", "height", "picture", "model_version")
 _ALL = (*COLUMNS, *LIVE_COLUMNS)
 _DTYPES = (
     dict.fromkeys(_ALL, "float64")
@@ -74,7 +73,7 @@ def gather(folder: Path, size: int, run_id: str | None = None) -> Window:
     """The newest observations of all workers.
 
     Args:
-        folder: where the service logs (``Settings.observations``).
+        folder: where the service logs: ``Settings.observations``, or ``Settings.shadow_observations``.
         size: rows wanted; fewer come where fewer were logged.
         run_id: only this model's rows, because another model's cannot be held against this one's reference.
 
@@ -102,22 +101,6 @@ def gather(folder: Path, size: int, run_id: str | None = None) -> Window:
     newest.sort(key=_time)
     frame = pd.DataFrame({name: [row[name] for row in newest] for name in _ALL}).astype(_DTYPES)
     return Window(frame, unreadable)
-
-
-def read_reference(artefact: Artefact) -> pd.DataFrame:
-    """The observations of held-out pictures that travel inside an artefact, with COLUMNS.
-
-    Raises:
-        MonitoringError: the table cannot be read or lacks a column.
-    """
-    path = artefact.path / REFERENCE
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as exc:
-        raise MonitoringError(f"{path} is no table of observations: {exc}. Run `dvc repro` again.") from exc
-    if missing := [name for name in COLUMNS if name not in frame]:
-        raise MonitoringError(f"{path} lacks {', '.join(missing)}. Assemble the model again with `dvc repro`.")
-    return frame[list(COLUMNS)]
 
 
 def _newest_first(folder: Path, run_id: str | None, unreadable: Unreadable) -> Iterator[Row]:
@@ -165,7 +148,8 @@ def _lines_backwards(path: Path) -> Iterator[tuple[bytes, bool]]:
 def _observation(line: bytes) -> Row | None:
     """A line as a row; None where it is no observation."""
     try:
-        content = json.loads(line)
+        # Rows of the first releases have no place within their request.
+        content = {"picture": 0, **json.loads(line)}
         row: Row = {name: _value(name, content[name]) for name in _ALL}
     except (ValueError, KeyError, TypeError):
         return None

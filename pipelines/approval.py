@@ -1,0 +1,106 @@
+"""A flow run that waits for a person, and the person's answer."""
+
+import logging
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.flow_runs import pause_flow_run, resume_flow_run
+from prefect.input import RunInput
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from bloodyspy.adapters import registry
+from bloodyspy.errors import PromotionError
+from bloodyspy.promotion import approval, trail
+from bloodyspy.promotion.audit import Approved
+from bloodyspy.promotion.decision import Decision
+from bloodyspy.promotion.release import recorded
+from bloodyspy.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+WAITING = "waiting_flow_run"
+"""Tag of a version: the flow run that waits for an answer about it."""
+
+PATIENCE = timedelta(days=7)
+"""After this the flow run fails; the next promotion asks again, or goes on where an answer came meanwhile."""
+
+LOOK_EVERY = 5  # seconds between two looks at whether somebody answered
+
+
+class Answer(RunInput):
+    """What Prefect asks of whoever resumes the flow run."""
+
+    approver: str = Field(min_length=1, description="your name, as it shall stand in the audit log")
+    reason: str = Field(min_length=1, description="why")
+    approve: bool = Field(default=True, description="off: the version is not promoted")
+
+
+def asked(decision: Decision, artefact_digest: str, s: Settings) -> Approved:
+    """The answer about a decision; the flow run pauses until somebody gives one.
+
+    Raises:
+        FlowPauseTimeout: nobody answered in a week.
+        AuditError: the log cannot be read or written.
+    """
+    version = decision.challenger
+    if (known := approval.answer_to(decision, trail.entries(s))) is not None:
+        return known
+    registry.annotate(version, s, tags={WAITING: str(flow_run.id)})
+    logger.info("Waiting for approval: resume this run in Prefect, or `bloodyspy approve %d --reason ...`", version)
+    answer = pause_flow_run(
+        wait_for_input=Answer.with_initial_data(description=decision.markdown()),
+        timeout=int(PATIENCE.total_seconds()),
+        poll_interval=LOOK_EVERY,
+    )
+    registry.annotate(version, s, tags={WAITING: ""})
+    # `bloodyspy approve` records the answer before it resumes the run; from Prefect's UI it comes here only.
+    if (known := approval.answer_to(decision, trail.entries(s))) is not None:
+        return known
+    return _record(decision, artefact_digest, answer, s)
+
+
+def answer(version: int, given: Answer, s: Settings) -> tuple[Approved, bool]:
+    """Answer for a version that the gate would promote, and wake the flow run that waits for it.
+
+    Returns:
+        What was recorded, and whether a flow run was waiting.
+
+    Raises:
+        RegistryError: no such version.
+        PromotionError: nothing was decided about it here, or the gate refused it: nobody can approve that.
+        AuditError: the log cannot be written.
+    """
+    found = registry.version(s, version)
+    decision = recorded(found.tags)
+    if decision is None:
+        raise PromotionError(f"Nothing was decided about version {version}: `python -m pipelines promote` does that.")
+    if not decision.promoted:
+        raise PromotionError(f"The gate refused version {version}, and nobody can approve that. {decision.summary}")
+    done = _record(decision, found.artefact_digest, given, s)
+    return done, _wake(found.tags.get(WAITING, ""), given)
+
+
+def _record(decision: Decision, artefact_digest: str, given: Answer, s: Settings) -> Approved:
+    done = Approved(
+        version=decision.challenger,
+        artefact_digest=artefact_digest,
+        decision_digest=approval.digest_of(decision),
+        approved=given.approve,
+        approver=given.approver,
+        reason=given.reason,
+    )
+    trail.record(done, s)
+    return done
+
+
+def _wake(waiting: str, given: Answer) -> bool:
+    if not waiting:
+        return False
+    try:
+        resume_flow_run(UUID(waiting), run_input=given.model_dump())
+    except (ObjectNotFound, PrefectException) as exc:
+        logger.info("The flow run %s does not wait any more: %s", waiting, exc)
+        return False
+    return True
