@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lifecycle test check bench bench-accuracy bench-training bench-inference lock clean
+.PHONY: help install lifecycle test check bench bench-accuracy bench-training bench-inference bench-promotion lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 18
@@ -49,6 +49,9 @@ bench-accuracy: $(READY) ## five seeds, a learning curve and no augmentation, on
 
 bench-training: $(READY) ## the recipe beside a plain fine-tune, on real images
 	$(BIN)/python -m benchmarks training
+
+bench-promotion: $(READY) ## two rounds of champion and challengers on real images, after bench-accuracy
+	$(BIN)/python -m benchmarks promotion
 
 bench-inference: $(READY) ## every way to run the best network, side by side on one core; `predict` beside its limit
 	$(BIN)/python -m benchmarks inference

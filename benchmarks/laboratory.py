@@ -23,6 +23,7 @@ def laboratory(
     candidates: dict[str, Changes],
     external: tuple[str, ...] = (),
     inputs: dict[str, dict[str, int]] | None = None,
+    trained_in: str | None = None,
 ) -> Settings:
     """Clone, import and declare.
 
@@ -31,6 +32,7 @@ def laboratory(
         candidates: by name, what differs from the candidate of params.yaml that ``base`` names.
         external: folders below ``other-labs`` that the evaluation measures as well.
         inputs: declared beside those of params.yaml.
+        trained_in: another laboratory whose DVC cache is used, where it is there.
 
     Returns:
         Settings of the clone.
@@ -49,6 +51,8 @@ def laboratory(
         here, "git", "status", "--porcelain", "bloodyspy", "benchmarks", "dvc.yaml", "params.yaml"
     ).strip():
         sys.exit(f"A number belongs to a commit: commit this first.\n{changed}")
+    if trained_in is not None and (cache := root.with_name(trained_in) / ".dvc" / "cache").is_dir():
+        _run(root, "dvc", "cache", "dir", "--local", str(cache))
     params = root / "params.yaml"
     content = yaml.safe_load(params.read_text(encoding="utf-8"))
     known = content["candidates"]
@@ -71,6 +75,11 @@ def laboratory(
 def repro(settings: Settings, *stages: str) -> None:
     """``dvc repro`` of some stages, its output on the terminal."""
     _run(settings.root, "dvc", "repro", *stages, shown=True)
+
+
+def command(settings: Settings, *words: str) -> str:
+    """A command of the platform in the laboratory, with the laboratory's own code; what it printed."""
+    return _run(settings.root, *words)
 
 
 def commit(root: Path, *, short: bool = True) -> str:

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import bootstrap
+from statsmodels.stats.proportion import proportion_confint
 
 from bloodyspy.evaluation.intervals import Estimate, percentile, resampled_confusions, wilson
 
@@ -20,6 +23,15 @@ def test_wilson_stays_a_fraction_at_the_borders(trials: int) -> None:
     assert 0 < none.high < 1
     assert every.high == pytest.approx(1, abs=1e-12)
     assert 0 < every.low < 1
+
+
+@given(st.integers(1, 5000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials))))
+def test_wilson_is_statsmodels(counted: tuple[int, int]) -> None:
+    successes, trials = counted
+    estimate = wilson(successes, trials)
+    expected = proportion_confint(successes, trials, alpha=0.05, method="wilson")
+    assert (estimate.low, estimate.high) == pytest.approx(expected, abs=1e-9)
+    assert estimate.low <= estimate.value == successes / trials <= estimate.high
 
 
 def test_an_interval_upside_down_is_refused() -> None:

@@ -150,16 +150,18 @@ def test_nothing_and_impossible_differences_are_refused() -> None:
             Counted.of(np.array(bad))
 
 
-def test_the_bootstrap_agrees_with_scipy_s() -> None:
-    rng = np.random.default_rng(1)
-    classes = [rng.choice([-1, -0.25, 0, 0, 0, 0.125, 1], n) for n in (60, 90, 140)]
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 1000), st.lists(st.integers(60, 140), min_size=1, max_size=4))
+def test_the_bootstrap_agrees_with_scipy_s(seed: int, sizes: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    classes = [rng.choice([-1, -0.25, 0, 0, 0, 0.125, 1], n) for n in sizes]
     ours = np.quantile(balanced_differences([Counted.of(one) for one in classes]), 0.05)
 
     def balanced(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.mean([sample.mean(axis=axis) for sample in samples], axis=0)
 
     theirs = bootstrap(classes, balanced, n_resamples=4000, confidence_level=0.9, method="percentile", rng=2)
-    assert ours == pytest.approx(theirs.confidence_interval.low, abs=0.004)
+    assert ours == pytest.approx(theirs.confidence_interval.low, abs=0.15 * theirs.standard_error)
 
 
 @given(st.integers(0, 200), st.integers(0, 200))

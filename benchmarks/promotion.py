@@ -1,0 +1,61 @@
+"""``make bench-promotion``: two rounds on real images: a first champion, then a better and a worse challenger.
+
+Every step is a command of the platform, in a project of its own. The trainings are those of ``make bench-accuracy``:
+its DVC cache is used, so that what was trained there is not trained again.
+"""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.accuracy import BASE, CANDIDATES
+from benchmarks.laboratory import Changes, command, commit, laboratory, repro
+from bloodyspy.adapters import registry
+from bloodyspy.custody.verification import verify
+from bloodyspy.model.timing import machine
+from bloodyspy.promotion import trail
+from bloodyspy.promotion.audit import Decided, Released
+from bloodyspy.promotion.release import recorded
+from bloodyspy.settings import Settings
+
+ROUNDS = (
+    ("first champion", "quarter_of_the_images"),
+    ("better challenger", BASE),
+    ("worse challenger", "without_augmentation"),
+)
+RESULT = Path("docs/results/promotion.json")
+
+
+def main() -> None:
+    """Promote each in turn, then roll back and forward, then verify; keep what was decided and how long it took."""
+    rounds = []
+    for what, name in ROUNDS:
+        changes: dict[str, Changes] = {name: {"base": BASE, **CANDIDATES[name]}}
+        s = laboratory("promotion", changes, trained_in="accuracy")
+        repro(s)
+        told = command(s, "python", "-m", "pipelines", "promote")
+        rounds.append({"round": what, "candidate": name, **_decided(s)})
+        Console().print(told, markup=False, highlight=False)
+    for words in (("rollback", "--reason", "a drill"), ("rollback", "--reason", "the drill is over", "--to", "2")):
+        command(s, "bloodyspy", *words)
+    events = [entry.event for entry in trail.entries(s)]
+    releases = [e.model_dump(mode="json", exclude={"files"}) for e in events if isinstance(e, Released)]
+    faults = [str(fault) for checked in verify(s) for fault in checked.faults]
+    result = {
+        "command": "make bench-promotion",
+        "commit": commit(s.root),
+        "machine": machine(),
+        "rounds": rounds,
+        "releases": releases,
+        "verify": {"faults": faults},
+    }
+    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    Console().print(f"{len(releases)} releases; verify names {len(faults)} faults. {RESULT} has it all.")
+
+
+def _decided(s: Settings) -> dict[str, object]:
+    newest = [e.event for e in trail.entries(s) if isinstance(e.event, Decided)][-1]
+    decision = recorded(registry.version(s, newest.version).tags)
+    assert decision is not None  # it was just made
+    return {"version": newest.version, "decision": decision.model_dump(mode="json")}
