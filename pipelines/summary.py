@@ -25,6 +25,8 @@ def promotion(done: Promotion) -> Table:
     table = Table("criterion", "", title=_decided(done.decision, done.was_champion), title_justify="left")
     for criterion in done.decision.criteria if done.decision else ():
         table.add_row(("met" if criterion.passed else "NOT MET"), criterion.sentence)
+    if done.approval is not None:
+        table.add_row("approved" if done.approval.approved else "REJECTED", done.approval.words)
     return table
 
 

@@ -23,6 +23,8 @@ import pytest
 import yaml
 
 from bloodyspy.adapters import registry
+from bloodyspy.promotion import trail
+from bloodyspy.promotion.audit import Approved
 from bloodyspy.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +99,7 @@ def deployed(server: Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
     content = yaml.safe_load(place.read_text())
     content["schedules"] = {"check_drift": "* * * * *", "train": "0 3 * * 0"}
     place.write_text(yaml.safe_dump(content))
-    registry.set_champion(registry.register(coloured.candidate(settings, "good"), settings), settings)
+    registry.set_champion(registry.register(coloured.candidate(settings, "middling"), settings), settings)
     assert settings.observations is not None
     settings.observations.mkdir(parents=True)
     shutil.copy(ROOT / "prefect.yaml", settings.root)
@@ -106,7 +108,7 @@ def deployed(server: Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
     return Server(server.api, settings.root, environment)
 
 
-def test_every_flow_is_deployed_and_a_worker_runs_what_the_clock_makes(deployed: Server) -> None:
+def test_every_flow_is_deployed_and_a_worker_runs_what_the_clock_makes(deployed: Server, settings: Settings) -> None:
     deployed.prefect("work-pool", "create", "bloodyspy", "--type", "process")
     deployed.prefect("--no-prompt", "deploy", "--all")
     found = deployed.deployments("bloodyspy")
@@ -135,6 +137,23 @@ def test_every_flow_is_deployed_and_a_worker_runs_what_the_clock_makes(deployed:
         deployed.prefect("deployment", "run", "promote/bloodyspy")
         wait_until(lambda: bool(deployed.runs(asked, "COMPLETED", "FAILED", "CRASHED")), 180, log)
         assert deployed.runs(asked, "COMPLETED"), log.read_text()[-4000:]
+        # a person is waited for, and answers as Prefect's UI does
+        place = settings.root / "params.yaml"
+        place.write_text(place.read_text().replace("approval: automatic", "approval: required"))
+        coloured.candidate(settings, "good")
+        deployed.prefect("deployment", "run", "promote/bloodyspy")
+        wait_until(lambda: bool(deployed.runs(asked, "PAUSED")), 180, log)
+        (paused,) = deployed.runs(asked, "PAUSED")
+        assert registry.champion(settings).number == 1
+        refused = deployed.post(f"/flow_runs/{paused['id']}/resume", run_input={"approver": "", "reason": ""})
+        assert refused["status"] == "REJECT"
+        given = {"approver": "Dr. Rot", "reason": "seen the card"}
+        assert deployed.post(f"/flow_runs/{paused['id']}/resume", run_input=given)["status"] == "ACCEPT"
+        wait_until(lambda: len(deployed.runs(asked, "COMPLETED", "FAILED", "CRASHED")) == 2, 180, log)
+        assert len(deployed.runs(asked, "COMPLETED")) == 2, log.read_text()[-4000:]
+        assert registry.champion(settings).number == 2
+        (answer,) = [e.event for e in trail.entries(settings) if isinstance(e.event, Approved)]
+        assert (answer.approver, answer.reason, answer.approved, answer.version) == (*given.values(), True, 2)
 
     keys = {entry["key"] for entry in deployed.post("/artifacts/latest/filter")}
     assert {"drift-verdict", "drift-report", "decision"} <= keys
@@ -146,7 +165,7 @@ def test_the_schedules_are_served_from_one_process(deployed: Server) -> None:
     log = deployed.folder / "serve.log"
     command = [sys.executable, "-m", "pipelines.deployments"]
     with running(command, deployed.folder, deployed.environment, log):
-        wait_until(lambda: len(deployed.deployments("served")) == 5, 120, log)
+        wait_until(lambda: len(deployed.deployments("served")) == 6, 120, log)
         drift = deployed.deployments("served")["check-drift"]["id"]
         wait_until(lambda: bool(deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")), 180, log)
         (run, *_) = deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")
