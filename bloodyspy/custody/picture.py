@@ -60,7 +60,7 @@ def _height(lines: list[tuple[str, str]]) -> float:
 
 
 def _lines(step: Step) -> list[tuple[str, str]]:
-    lines = [(words, INK) for words in textwrap.wrap(step.name, _COLUMNS)[:4]]
+    lines = [(words, INK) for words in textwrap.wrap(step.name, _COLUMNS, max_lines=4, placeholder=" …")]
     for key, value in step.facts.items():
         lines += [(words, MUTED) for words in textwrap.wrap(f"{key}: {value}", _COLUMNS)]
     if step.fault:

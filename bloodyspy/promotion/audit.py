@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from bloodyspy.promotion.decision import Outcome
 
@@ -250,11 +250,12 @@ class Entry(_Frozen):
     """:attr:`hash` of the entry before."""
     hash: Digest
     """SHA-256 over the rest of the line."""
+    _line: str = PrivateAttr("")
 
     @property
     def line(self) -> str:
-        """The entry as it is kept, without the end of the line."""
-        return _canonical(self.model_dump(mode="json"))
+        """The entry as it is kept, to the byte, without the end of the line; a later release might write another."""
+        return self._line
 
 
 def chained(event: Event, before: Entry | None, by: str, now: datetime) -> Entry:
@@ -266,8 +267,10 @@ def chained(event: Event, before: Entry | None, by: str, now: datetime) -> Entry
         "event": event,
         "previous": NOTHING if before is None else before.hash,
     }
-    unhashed = Entry.model_validate({**fields, "hash": NOTHING})
-    return unhashed.model_copy(update={"hash": _hash(unhashed.model_dump(mode="json", exclude={"hash"}))})
+    unhashed = Entry.model_validate({**fields, "hash": NOTHING}).model_dump(mode="json", exclude={"hash"})
+    _, entry = read_line(_canonical({**unhashed, "hash": _hash(unhashed)}))
+    assert entry is not None  # it was an entry a line ago
+    return entry
 
 
 class Fault(_Frozen):
@@ -314,6 +317,7 @@ def read_line(line: str) -> tuple[str | None, Entry | None]:
     try:
         fields = json.loads(line)
         entry = Entry.model_validate_json(line)
+        entry._line = line
     except (json.JSONDecodeError, ValidationError):
         return "it is no entry: it was changed, or lines were joined.", None
     stated = fields.pop("hash")

@@ -36,6 +36,10 @@ from bloodyspy.settings import Settings
 
 LOCK = "requirements-serving.lock"
 
+DOSSIER = "dossier.json"
+FACTS, SCORES = f"{DOSSIER}#", f"{DOSSIER}#/measured/scores"
+"""Where the values on the page stand, as :class:`bloodyspy.evaluation.model_card.facts.Facts` names places."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

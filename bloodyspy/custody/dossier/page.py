@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from bloodyspy.custody.dossier.content import Dossier
-from bloodyspy.custody.dossier.succession import Succession
-from bloodyspy.evaluation.model_card.changes import Places, beside
+from bloodyspy.custody.dossier.changes import changes
+from bloodyspy.custody.dossier.content import DOSSIER, FACTS, SCORES, Dossier
 from bloodyspy.evaluation.model_card.content import SYNTHETIC
 from bloodyspy.evaluation.model_card.document import (
     Block,
@@ -16,7 +15,6 @@ from bloodyspy.evaluation.model_card.document import (
     Files,
     Heading,
     Items,
-    Listing,
     Paragraph,
     Picture,
     Section,
@@ -30,7 +28,7 @@ from bloodyspy.evaluation.model_card.page import page
 from bloodyspy.model.artifact import CARD, CARD_HTML, DIGESTS
 from bloodyspy.promotion.decision import Criterion, Decision
 
-INDEX, DOSSIER, DECIDED = "index.html", "dossier.json", "decision.json"
+INDEX, DECIDED = "index.html", "decision.json"
 TRAIL, SBOM, WAY = "trail.jsonl", "sbom.cdx.json", "way.svg"
 
 FILES = {
@@ -46,10 +44,6 @@ FILES = {
 }
 """Every file that a dossier can have, and what it is."""
 
-_D = f"{DOSSIER}#"
-_SCORES = f"{_D}/measured/scores"
-_TITLE = "Since the champion before"
-_LINES = 40  # of commits, and of files, on the page
 _SECONDS = len("2026-11-23T12:00:00")
 _SHORT = 12  # characters of a digest
 
@@ -59,13 +53,13 @@ def index(folder: Path, dossier: Dossier) -> str:
     facts = Facts(folder)
     card = Card(
         title=words(
-            "{model}, version {n}", model=facts.string(f"{_D}/registered_model"), n=facts.count(f"{_D}/version")
+            "{model}, version {n}", model=facts.string(f"{FACTS}/registered_model"), n=facts.count(f"{FACTS}/version")
         ),
         lead=_lead(folder, facts, dossier),
         sections=(
             _decision(facts, dossier),
             _trail(facts, dossier),
-            _since(facts, dossier.since),
+            changes(facts, dossier),
             _origin(facts, dossier),
             _way(folder, facts, dossier),
             _dependencies(facts, dossier),
@@ -79,22 +73,22 @@ def _lead(folder: Path, facts: Facts, dossier: Dossier) -> tuple[Block, ...]:
     def tile(name: Text, source: str) -> tuple[Text, Text, Text]:
         return name, (facts.percent(f"{source}/value"),), words("{low} to {high}", **facts.ends(source))
 
-    test = f"{_SCORES}/test"
+    test = f"{SCORES}/test"
     tiles = (
         tile(words("accuracy"), f"{test}/accuracy"),
         tile(words("balanced accuracy"), f"{test}/balanced_accuracy"),
         tile((word("macro_f1"),), f"{test}/macro_f1"),
-        tile(words("mean balanced error under stress"), f"{_SCORES}/stress/mean_balanced_error"),
+        tile(words("mean balanced error under stress"), f"{SCORES}/stress/mean_balanced_error"),
     )
     identity = words(
         "Candidate {candidate}, artefact `{artefact}`, registered {registered} UTC. In service: {service}. The scores "
         "are of the sealed test part.",
-        candidate=facts.string(f"{_D}/spec/candidate"),
-        artefact=facts.string(f"{_D}/artefact_digest"),
-        registered=_head(facts, f"{_D}/registered", _SECONDS),
-        service=facts.string(f"{_D}/service"),
+        candidate=facts.string(f"{FACTS}/spec/candidate"),
+        artefact=facts.string(f"{FACTS}/artefact_digest"),
+        registered=_head(facts, f"{FACTS}/registered", _SECONDS),
+        service=facts.string(f"{FACTS}/service"),
     )
-    made = words("Made {time} UTC, {log}.", time=_head(facts, f"{_D}/made", _SECONDS), log=_log(facts, dossier))
+    made = words("Made {time} UTC, {log}.", time=_head(facts, f"{FACTS}/made", _SECONDS), log=_log(facts, dossier))
     present = tuple((name, words(what)) for name, what in FILES.items() if (folder / name).is_file() or name == DIGESTS)
     warning = (Paragraph(words(SYNTHETIC), "warning"),) if dossier.spec.synthetic else ()
     return (*warning, Paragraph(identity), Tiles(tiles), Files(present), Paragraph(made, "note"))
@@ -105,13 +99,13 @@ def _log(facts: Facts, dossier: Dossier) -> Text:
         return words("when the audit log was empty")
     return words(
         "when the audit log ended with entry {n}, `{hash}`",
-        n=facts.count(f"{_D}/head/number"),
-        hash=facts.string(f"{_D}/head/hash"),
+        n=facts.count(f"{FACTS}/head/number"),
+        hash=facts.string(f"{FACTS}/head/hash"),
     )
 
 
 def _decision(facts: Facts, dossier: Dossier) -> Section:
-    decision, at = dossier.decision, f"{_D}/decision"
+    decision, at = dossier.decision, f"{FACTS}/decision"
     if decision is None:
         return Section("Decision", (Paragraph(words("**Nobody decided about this version**: the gate never saw it.")),))
     blocks: list[Block] = [Paragraph(words("{summary}", summary=facts.string(f"{at}/summary")))]
@@ -119,16 +113,20 @@ def _decision(facts: Facts, dossier: Dossier) -> Section:
         edited = "**The audit log has no such decision about this version**: the one shown was not recorded, or edited."
         blocks.append(Paragraph(words(edited), "warning"))
     else:
-        told = words("It is entry {n} of the audit log.", n=facts.count(f"{_D}/decision_entry"))
+        told = words("It is entry {n} of the audit log.", n=facts.count(f"{FACTS}/decision_entry"))
         blocks.append(Paragraph((*told, " ", *_circumstances(facts, decision)), "note"))
     rows = tuple(_criterion(facts, f"{at}/criteria/{i}", asked) for i, asked in enumerate(decision.criteria))
     blocks.append(Table(tuple(map(words, Decision.headings)), rows, "notes"))
-    sentences = tuple((facts.string(f"{at}/criteria/{i}/sentence"),) for i in range(len(decision.criteria)))
-    return Section("Decision", (*blocks, Heading(words("In words")), Items(sentences)))
+    # a refusal's summary is the sentences of what was not met
+    others = [i for i, asked in enumerate(decision.criteria) if asked.sentence not in decision.summary]
+    if others:
+        sentences = tuple((facts.string(f"{at}/criteria/{i}/sentence"),) for i in others)
+        blocks += [Heading(words("What was met, in words")), Items(sentences)]
+    return Section("Decision", tuple(blocks))
 
 
 def _circumstances(facts: Facts, decision: Decision) -> Text:
-    at = f"{_D}/decision"
+    at = f"{FACTS}/decision"
     text = words(
         "Decided on {n} sealed images, `{digest}`",
         n=facts.count(f"{at}/images"),
@@ -178,96 +176,26 @@ def _trail(facts: Facts, dossier: Dossier) -> Section:
             Cell(words("`{hash}`", hash=_head(facts, f"{at}/hash"))),
             Cell((facts.string(f"{at}/words"),)),
         )
-        for at in (f"{_D}/trail/{i}" for i in range(len(dossier.trail)))
+        for at in (f"{FACTS}/trail/{i}" for i in range(len(dossier.trail)))
     )
     headings = (words("entry"), words("when (UTC), and by whom"), words("hash"), words("what"))
     return Section("Trail", (Table(headings, rows, "notes"),))
 
 
-def _since(facts: Facts, found: Succession | None) -> Section:
-    if found is None:
-        return Section(_TITLE, (Paragraph(words("There was no champion before this version.")),))
-    at = f"{_D}/since"
-    gaps = tuple(Paragraph((facts.string(f"{at}/gaps/{i}"),), "warning") for i in range(len(found.gaps)))
-    if found.previous is None:
-        return Section(_TITLE, gaps)
-    scores = beside(facts, Places(f"{_D}/spec", _SCORES, f"{at}/previous"))
-    blocks = (
-        *scores,
-        *_params(facts, found),
-        *_data(facts, found),
-        Heading(words("Code")),
-        *gaps,
-        *_code(facts, found),
-    )
-    return Section(_TITLE, blocks)
-
-
-def _params(facts: Facts, found: Succession) -> tuple[Block, ...]:
-    heading = Heading(words("Params of the candidate"))
-    if not found.params:
-        return heading, Paragraph(words("They are the same."))
-    rows = tuple(
-        (
-            Cell((facts.string(f"{at}/name"),)),
-            Cell(facts.setting(f"{at}/this")),
-            Cell(facts.setting(f"{at}/before")),
-        )
-        for at in (f"{_D}/since/params/{i}" for i in range(len(found.params)))
-    )
-    return heading, Table((words("param"), words("this model"), words("before")), rows)
-
-
-def _data(facts: Facts, found: Succession) -> tuple[Block, ...]:
-    heading = Heading(words("Images"))
-    if not found.data:
-        return heading, Paragraph(words("Each part has as many of each type as before."))
-    rows = tuple(
-        (
-            Cell(words("{part}, {cell}", part=facts.string(f"{at}/part"), cell=facts.string(f"{at}/cell_type"))),
-            Cell((facts.count(f"{at}/this"),)),
-            Cell((facts.count(f"{at}/before"),)),
-        )
-        for at in (f"{_D}/since/data/{i}" for i in range(len(found.data)))
-    )
-    return heading, Table((words("part, type"), words("this model"), words("before")), rows)
-
-
-def _code(facts: Facts, found: Succession) -> tuple[Block, ...]:
-    if found.code is None:
-        return ()
-    if not found.code.files:
-        return (Paragraph(words("The code of both commits is the same.")),)
-    at = f"{_D}/since/code"
-    return (
-        *_listing(facts, f"{at}/commits", len(found.code.commits)),
-        *_listing(facts, f"{at}/files", len(found.code.files)),
-    )
-
-
-def _listing(facts: Facts, at: str, lines: int) -> tuple[Block, ...]:
-    """The last lines of a list: of ``git diff --stat``, the sum is the last one."""
-    if not lines:
-        return ()
-    shown = Listing(tuple((facts.string(f"{at}/{i}"),) for i in range(max(0, lines - _LINES), lines)))
-    more = Paragraph(words("The list is longer: the whole of it is in dossier.json."), "note")
-    return (shown,) if lines <= _LINES else (more, shown)
-
-
 def _origin(facts: Facts, dossier: Dossier) -> Section:
-    spec = f"{_D}/spec"
+    spec = f"{FACTS}/spec"
     named: Iterable[tuple[str, str]] = (
-        ("artefact", f"{_D}/artefact_digest"),
+        ("artefact", f"{FACTS}/artefact_digest"),
         ("run", f"{spec}/run_id"),
         ("commit", f"{spec}/git_commit"),
         ("data version", f"{spec}/data_version"),
         ("manifest", f"{spec}/manifest_digest"),
-        ("sealed test part", f"{_SCORES}/test_digest"),
+        ("sealed test part", f"{SCORES}/test_digest"),
     )
     rows = tuple((Cell(words(name)), Cell(words("`{x}`", x=facts.string(at)))) for name, at in named)
     files = tuple(
         (Cell((facts.string(f"{at}/name"),)), Cell(words("`{x}`", x=facts.string(f"{at}/sha256"))))
-        for at in (f"{_D}/files/{i}" for i in range(len(dossier.files)))
+        for at in (f"{FACTS}/files/{i}" for i in range(len(dossier.files)))
     )
     unknown = words("git does not know that commit here: ask whoever trained the model for the code.")
     return Section(
@@ -285,20 +213,22 @@ def _way(folder: Path, facts: Facts, dossier: Dossier) -> Section:
     faults = tuple(
         words(
             "**{joint}**: {fault}",
-            joint=facts.string(f"{_D}/way/steps/{i}/joint"),
-            fault=facts.string(f"{_D}/way/steps/{i}/fault"),
+            joint=facts.string(f"{FACTS}/way/steps/{i}/joint"),
+            fault=facts.string(f"{FACTS}/way/steps/{i}/fault"),
         )
         for i, step in enumerate(dossier.way.steps)
         if step.fault
     )
     known = words("Each step of it is known and holds here.")
-    told = (Paragraph(words("Not known here:")), Items(faults)) if faults else (Paragraph(known),)
+    told = (
+        (Paragraph(words("What cannot be followed here, and why:")), Items(faults)) if faults else (Paragraph(known),)
+    )
     picture = Picture((folder / WAY).read_bytes(), "What the version rests on, step by step")
     return Section("What it rests on", (*told, picture))
 
 
 def _dependencies(facts: Facts, dossier: Dossier) -> Section:
-    at, found = f"{_D}/dependencies", dossier.dependencies
+    at, found = f"{FACTS}/dependencies", dossier.dependencies
     source = Paragraph((facts.string(f"{at}/source"),), "plain" if found.certain else "warning")
     listed: list[str | Fact] = []
     for i in range(len(found.packages)):
@@ -309,6 +239,6 @@ def _dependencies(facts: Facts, dossier: Dossier) -> Section:
 
 
 def _head(facts: Facts, source: str, characters: int = _SHORT) -> Fact:
-    """The first characters of words."""
+    """The first characters of a digest or a time, which no line breaks."""
     found = facts.string(source)
-    return replace(found, text=found.text[:characters])
+    return replace(found, text=found.text[:characters], words=False)

@@ -7,8 +7,8 @@ from pathlib import Path
 from bloodyspy.adapters import registry
 from bloodyspy.adapters.bill_of_materials import Subject, bill
 from bloodyspy.custody import picture
-from bloodyspy.custody.dossier.content import Dossier, gather
-from bloodyspy.custody.dossier.page import DECIDED, DOSSIER, FILES, INDEX, SBOM, TRAIL, WAY, index
+from bloodyspy.custody.dossier.content import DOSSIER, Dossier, gather
+from bloodyspy.custody.dossier.page import DECIDED, FILES, INDEX, SBOM, TRAIL, WAY, index
 from bloodyspy.errors import DossierError
 from bloodyspy.model.artifact import CARD, CARD_HTML, DIGESTS, sha256
 from bloodyspy.settings import Settings
@@ -30,21 +30,23 @@ def write(number: int, folder: Path, s: Settings, *, replace: bool = False) -> P
         DossierError: something is there already, or the folder cannot be written.
         BloodySpyError: as :func:`gather`.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()
     _refuse(folder, replace=replace)
     dossier = gather(number, s)
     building, old = folder.with_name(f".{folder.name}.building"), folder.with_name(f".{folder.name}.old")
     try:
-        for leftover in (building, old):  # of a killed run
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(building, ignore_errors=True)  # of a killed run
         building.mkdir(parents=True)
         _fill(building, dossier, registry.artefact_of(number, s))
         if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
         building.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as exc:
         raise DossierError(f"The dossier cannot be written to {folder}: {exc}.") from exc
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
     return folder / INDEX
 
 

@@ -131,7 +131,22 @@ class Plot:
     caption: Text
 
 
-Block = Heading | Paragraph | Items | Table | Listing | Tiles | Plot
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An SVG drawn elsewhere, and what it shows. Markdown leaves it out."""
+
+    svg: bytes
+    shows: str
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files beside the page, and what each is."""
+
+    files: tuple[tuple[str, Text], ...]
+
+
+Block = Heading | Paragraph | Items | Table | Listing | Tiles | Plot | Picture | Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +164,7 @@ class Card:
     title: Text
     lead: tuple[Block, ...]
     sections: tuple[Section, ...]
+    kind: str = "Model card"
 
 
 def words(template: str, **facts: Fact | Text | str) -> Text:

@@ -8,10 +8,12 @@ from bloodyspy.evaluation.model_card.document import (
     Card,
     Cell,
     Fact,
+    Files,
     Heading,
     Items,
     Listing,
     Paragraph,
+    Picture,
     Plot,
     Section,
     Table,
@@ -21,7 +23,7 @@ from bloodyspy.evaluation.model_card.document import (
 
 
 def markdown(card: Card) -> str:
-    """The card as CommonMark with tables; plots are left out: tables tell what they draw of the model as it answers."""
+    """The card as CommonMark with tables; drawings are left out: tables tell what they draw of the model."""
     blocks = [f"# {_inline(card.title)}", *map(_block, card.lead)]
     for section in card.sections:
         blocks += [f"## {section.name}", *map(_block, _drawable(section))]
@@ -29,7 +31,7 @@ def markdown(card: Card) -> str:
 
 
 def _drawable(section: Section) -> list[Block]:
-    return [block for block in section.blocks if not isinstance(block, Plot)]
+    return [block for block in section.blocks if not isinstance(block, Plot | Picture)]
 
 
 def _block(block: Block) -> str:
@@ -48,7 +50,9 @@ def _block(block: Block) -> str:
             head = tuple(map(_inline, headings))
             named = (f"{head[0]} \\ {_inline(across)}" if across else head[0], *head[1:])
             return _rows([named, *(tuple(map(_cell, row)) for row in rows)])
-        case Plot():
+        case Files(files):
+            return "\n".join(f"- [{name}]({name}) {_inline(what)}" for name, what in files)
+        case Plot() | Picture():
             return ""
 
 

@@ -1,5 +1,6 @@
 """The card as one HTML page: nothing is loaded from elsewhere, every number carries its source."""
 
+import base64
 import re
 from html import escape
 from importlib.resources import files
@@ -10,11 +11,13 @@ from bloodyspy.evaluation.model_card.document import (
     Cell,
     Curve,
     Fact,
+    Files,
     Heading,
     Interval,
     Items,
     Listing,
     Paragraph,
+    Picture,
     Plot,
     Section,
     Table,
@@ -35,7 +38,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <header>
-<p class="over">Model card</p>
+<p class="over">{kind}</p>
 <h1>{title}</h1>
 {lead}
 </header>
@@ -55,7 +58,8 @@ _WIDTH, _HEIGHT, _MARGIN = 360, 250, 34  # of a plot, in units of its drawing
 def page(card: Card) -> str:
     """The card as a page. A number is ``<data value data-source>``, in a drawing ``<text data-value data-source>``."""
     return _PAGE.format(
-        name=escape("Model card: " + "".join(p if isinstance(p, str) else p.text for p in card.title)),
+        kind=escape(card.kind),
+        name=escape(f"{card.kind}: " + "".join(p if isinstance(p, str) else p.text for p in card.title)),
         style=files(__package__).joinpath("card.css").read_text(encoding="utf-8"),
         title=_inline(card.title),
         lead="\n".join(map(_block, card.lead)),
@@ -93,6 +97,14 @@ def _block(block: Block) -> str:
             return _table(block)
         case Plot():
             return _plot(block)
+        case Picture(svg, shows):
+            inside = base64.b64encode(svg).decode()
+            return f'<img class="picture" alt="{escape(shows)}" src="data:image/svg+xml;base64,{inside}">'
+        case Files(files):
+            shown = "".join(
+                f'<li><a href="{escape(name)}">{escape(name)}</a> {_inline(what)}</li>' for name, what in files
+            )
+            return f'<ul class="files">{shown}</ul>'
 
 
 def _table(table: Table) -> str:
