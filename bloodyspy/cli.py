@@ -351,10 +351,10 @@ def live(
     from bloodyspy.promotion import trail
     from bloodyspy.promotion.history import answered
 
-    moment = (at or datetime.now(UTC)).replace(tzinfo=(at and at.tzinfo) or UTC)
+    moment = at and at.replace(tzinfo=at.tzinfo or UTC)
     found = answered(trail.entries(load_settings()), moment)
     if found is None:
-        console.print(f"Nobody answered on {moment:%Y-%m-%d %H:%M:%S %Z}: nothing was released yet.")
+        console.print("Nobody answered then: nothing was released yet.")
         raise typer.Exit(3)
     for line in found.lines():
         console.print(line, soft_wrap=True)
@@ -402,6 +402,7 @@ def users_add(
         password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
     else:
         password = sys.stdin.readline().rstrip("\n")
+    trail.entries(settings)  # of a damaged log nobody hears afterwards who was added
     new = add_user(settings.users_file, name, password, replace=replace)
     trail.record(UserChanged(name=name, change="added" if new else "new password"), settings)
     console.print(f"{name} may use the service; kept in {settings.users_file}.")

@@ -1,6 +1,7 @@
 """Places and secrets, read from the environment as ``BLOODYSPY_*``; decisions live in params.yaml."""
 
 import getpass
+import os
 import re
 import socket
 from pathlib import Path
@@ -78,7 +79,13 @@ class Settings(BaseSettings):
     @property
     def actor_name(self) -> str:
         """Who acts: what BLOODYSPY_ACTOR claims, or account and machine."""
-        return self.actor or f"{getpass.getuser()}@{socket.gethostname()}"
+        if self.actor:
+            return self.actor
+        try:
+            account = getpass.getuser()
+        except (KeyError, OSError):  # a container's user has no name
+            account = f"uid {os.getuid()}"
+        return f"{account}@{socket.gethostname()}"
 
     @property
     def tuning(self) -> Path:

@@ -4,9 +4,10 @@ import sys
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
-from bloodyspy.errors import BloodySpyError
+from bloodyspy.errors import BloodySpyError, PromotionError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The flows, run here and now.")
 console = Console()
@@ -55,11 +56,14 @@ def approve(
     from pipelines.approval import Answer, answer
 
     settings = load_settings()
-    given = Answer(approver=by or settings.actor_name, reason=reason, approve=not reject)
+    try:
+        given = Answer(approver=by or settings.actor_name, reason=reason, approve=not reject)
+    except ValidationError as exc:
+        raise PromotionError("An answer needs a name and a reason: that is what the audit log keeps.") from exc
     done, waited = answer(version, given, settings)
     console.print(f"{done.words} Recorded.", soft_wrap=True, markup=False)
     if waited:
-        console.print("The flow run that waited goes on.")
+        console.print("The flow run that waits was told.")
     else:
         console.print("No flow run waits for it: `python -m pipelines promote` goes on from here.")
 
@@ -74,9 +78,9 @@ def rollback(
 
     done = flow(reason, to)
     console.print(
-        f"Version {done.version} answers again in place of version {done.previous}; its golden answers are those of "
-        f"its assembly. It took {done.seconds:.1f} s from the first step to the last.",
+        f"Version {done.version} answers; its golden answers are those of its assembly. {done.words}",
         soft_wrap=True,
+        markup=False,
     )
 
 

@@ -1,10 +1,12 @@
 """A flow run that waits for a person, and the person's answer."""
 
 import logging
+import time
 from datetime import timedelta
 from uuid import UUID
 
-from prefect.exceptions import ObjectNotFound, PrefectException
+import httpx
+from prefect.exceptions import PrefectException
 from prefect.flow_runs import pause_flow_run, resume_flow_run
 from prefect.input import RunInput
 from prefect.runtime import flow_run
@@ -25,6 +27,9 @@ WAITING = "waiting_flow_run"
 
 PATIENCE = timedelta(days=7)
 """After this the flow run fails; the next promotion asks again, or goes on where an answer came meanwhile."""
+
+WAKE_SECONDS = 5.0
+"""For a flow run that has said that it waits and does not do so yet."""
 
 LOOK_EVERY = 5  # seconds between two looks at whether somebody answered
 
@@ -55,10 +60,11 @@ def asked(decision: Decision, artefact_digest: str, s: Settings) -> Approved:
         poll_interval=LOOK_EVERY,
     )
     registry.annotate(version, s, tags={WAITING: ""})
+    given = _approved(decision, artefact_digest, answer)
     # `bloodyspy approve` records the answer before it resumes the run; from Prefect's UI it comes here only.
-    if (known := approval.answer_to(decision, trail.entries(s))) is not None:
-        return known
-    return _record(decision, artefact_digest, answer, s)
+    if approval.answer_to(decision, trail.entries(s)) != given:
+        trail.record(given, s)
+    return given
 
 
 def answer(version: int, given: Answer, s: Settings) -> tuple[Approved, bool]:
@@ -69,21 +75,28 @@ def answer(version: int, given: Answer, s: Settings) -> tuple[Approved, bool]:
 
     Raises:
         RegistryError: no such version.
-        PromotionError: nothing was decided about it here, or the gate refused it: nobody can approve that.
+        PromotionError: nothing was decided about it here, the decision was edited since, or the gate refused it:
+            nobody can approve that.
         AuditError: the log cannot be written.
     """
     found = registry.version(s, version)
     decision = recorded(found.tags)
     if decision is None:
         raise PromotionError(f"Nothing was decided about version {version}: `python -m pipelines promote` does that.")
+    if not approval.is_recorded(decision, trail.entries(s)):
+        raise PromotionError(
+            f"The decision that stands on version {version} is not the one that the audit log has: somebody edited it. "
+            "`python -m pipelines promote` decides anew."
+        )
     if not decision.promoted:
         raise PromotionError(f"The gate refused version {version}, and nobody can approve that. {decision.summary}")
-    done = _record(decision, found.artefact_digest, given, s)
+    done = _approved(decision, found.artefact_digest, given)
+    trail.record(done, s)
     return done, _wake(found.tags.get(WAITING, ""), given)
 
 
-def _record(decision: Decision, artefact_digest: str, given: Answer, s: Settings) -> Approved:
-    done = Approved(
+def _approved(decision: Decision, artefact_digest: str, given: Answer) -> Approved:
+    return Approved(
         version=decision.challenger,
         artefact_digest=artefact_digest,
         decision_digest=approval.digest_of(decision),
@@ -91,16 +104,19 @@ def _record(decision: Decision, artefact_digest: str, given: Answer, s: Settings
         approver=given.approver,
         reason=given.reason,
     )
-    trail.record(done, s)
-    return done
 
 
 def _wake(waiting: str, given: Answer) -> bool:
     if not waiting:
         return False
-    try:
-        resume_flow_run(UUID(waiting), run_input=given.model_dump())
-    except (ObjectNotFound, PrefectException) as exc:
-        logger.info("The flow run %s does not wait any more: %s", waiting, exc)
-        return False
-    return True
+    give_up = time.monotonic() + WAKE_SECONDS
+    while True:
+        try:
+            resume_flow_run(UUID(waiting), run_input=given.model_dump())
+        except (PrefectException, httpx.HTTPError, RuntimeError) as exc:
+            if time.monotonic() > give_up:
+                logger.info("The flow run %s does not wait any more: %s", waiting, exc)
+                return False
+            time.sleep(1)  # it may be about to pause
+        else:
+            return True

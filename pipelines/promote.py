@@ -27,9 +27,9 @@ from bloodyspy.settings import Settings
 from pipelines import shown
 from pipelines.approval import asked
 from pipelines.project import project, step
-from pipelines.release import fetch, release, settle
+from pipelines.release import end_shadow, fetch, release, settle
 
-BY_HAND = "it was made champion in the registry by hand; nobody decided about it here"
+BY_HAND = "it was made champion in the registry by hand"
 AGAIN = "the service was told again: its release file did not name the champion any more"
 
 register = step(registry.register, "register the best candidate")
@@ -86,42 +86,49 @@ def promote() -> Promotion:
     """Register the best candidate, hold it against the champion on the same sealed images, and release the champion.
 
     Where ``promotion.approval`` is ``required``, the run pauses on a challenger that the gate would promote until a
-    named person resumes it; meanwhile others may promote and roll back.
+    named person resumes it. While it scores and while it waits, others may promote and roll back.
 
     Raises:
-        PromotionError: the champion's files cannot be used by this release of BloodySpy, or another version was made
-            champion while a person was waited for.
+        PromotionError: the champion's files cannot be used by this release of BloodySpy; something was released since
+            the decision; or a version that nobody approved was made champion by hand.
     """
     s, p = project()
     with one_at_a_time(s):
         settle(s)
-        judged = _judge(s, p)
+        best = newest(read_comparison(s).best, s)
+        number, champion = register(best, s), registry.champion(s)
+        if champion is None or champion.number != number:
+            challenge(number, s)
+    judged = _judge(best, number, champion, s, p)
     decision, answer = judged.decision, None
     if decision is not None and judged.is_let_through and p.promotion.approval is Approval.REQUIRED:
-        shown.promotion(judged.best.spec.candidate, decision, judged.champion)
-        answer = asked(decision, judged.best.digest, s)
+        shown.promotion(best.spec.candidate, decision, judged.champion)
+        answer = asked(decision, best.digest, s)
     with one_at_a_time(s):
         settle(s)
-        champion = _conclude(judged, answer, s)
+        present = _conclude(judged, answer, s, p)
+        if present is not None:
+            end_shadow(s, present)
         done = Promotion(
-            candidate=judged.best.spec.candidate,
-            challenger=judged.number,
+            candidate=best.spec.candidate,
+            challenger=number,
             decision=decision,
             was_champion=judged.was_champion,
             approval=answer,
-            champion=champion,
-            bento=None if champion is None else packaging.tag_of(champion),
+            champion=present,
+            bento=None if present is None else packaging.tag_of(present),
         )
-        shown.promotion(done.candidate, decision, champion)
+        shown.promotion(done.candidate, decision, present)
     return done
 
 
-def _judge(s: Settings, p: Params) -> _Judged:
-    best = newest(read_comparison(s).best, s)
-    number, champion = register(best, s), registry.champion(s)
-    if champion is not None and champion.number == number:
-        return _Judged(best, number, number, recorded(champion.tags))
-    challenge(number, s)
+def _judge(best: Artefact, number: int, champion: registry.Version | None, s: Settings, p: Params) -> _Judged:
+    against = champion.number if champion else None
+    known = recorded(registry.version(s, number).tags)
+    if number == against:
+        return _Judged(best, number, against, known)
+    if known is not None and known.champion == against and approval.stands(known, trail.entries(s)):
+        return _Judged(best, number, against, known)  # a person has answered: that is not decided anew
     challenger = score(number, fetch(number, s), s, p)
     decision = judge(
         challenger,
@@ -132,10 +139,10 @@ def _judge(s: Settings, p: Params) -> _Judged:
     )
     annotate(number, s, tags=annotation(decision), description=description(decision))
     record(approval.decided(decision, best.digest), s)
-    return _Judged(best, number, champion.number if champion else None, decision)
+    return _Judged(best, number, against, decision)
 
 
-def _conclude(judged: _Judged, answer: Approved | None, s: Settings) -> int | None:
+def _conclude(judged: _Judged, answer: Approved | None, s: Settings, p: Params) -> int | None:
     """Release the challenger or dismiss it; the champion's number afterwards."""
     now = registry.champion(s)
     present = now.number if now else None
@@ -143,21 +150,40 @@ def _conclude(judged: _Judged, answer: Approved | None, s: Settings) -> int | No
     if decision is not None and not judged.was_champion:
         if not decision.promoted or (answer is not None and not answer.approved):
             stand_down(s)
-        elif present != judged.champion:
+        elif present != judged.champion or approval.is_stale(decision, trail.entries(s)):
             raise PromotionError(
-                f"Version {judged.number} was held against version {judged.champion}, but version {present} was made "
-                "champion meanwhile. Nothing was changed; run `python -m pipelines promote` again."
+                f"Version {judged.number} was held against version {judged.champion}, but something was released "
+                f"since: the champion is version {present}. Nothing was changed; run `python -m pipelines promote` "
+                "again."
             )
         else:
             reason = decision.summary if answer is None else f"{answer.words} {decision.summary}"
             release(judged.number, Cause.PROMOTION, reason, s)
             return judged.number
-    if present is not None and not releasing.agrees(present, s):
-        _fetch_champion(present, s)
-        stood = live(trail.entries(s))
-        again = stood is not None and stood[1].version == present
-        release(present, Cause.PROMOTION, AGAIN if again else BY_HAND, s)
+    if now is not None and not releasing.agrees(now.number, s):
+        _fetch_champion(now.number, s)
+        release(now.number, Cause.PROMOTION, _why(now, s, p), s)
     return present
+
+
+def _why(champion: registry.Version, s: Settings, p: Params) -> str:
+    """Why the alias names a version that was not released, or not whole.
+
+    Raises:
+        PromotionError: a person has to approve what answers, and nobody approved this.
+    """
+    entries = trail.entries(s)
+    stood = live(entries)
+    if stood is not None and stood[1].version == champion.number:
+        return AGAIN
+    decision = recorded(champion.tags)
+    answer = approval.answer_to(decision, entries) if decision else None
+    if stood is not None and p.promotion.approval is Approval.REQUIRED and (answer is None or not answer.approved):
+        raise PromotionError(
+            f"The alias `champion` was moved to version {champion.number} by hand, but `promotion.approval` is "
+            f"required and nobody approved it. Move it back to version {stood[1].version}."
+        )
+    return BY_HAND + (f". {decision.summary}" if decision else "; nobody decided about it here")
 
 
 def _fetch_champion(number: int, s: Settings) -> Path:

@@ -9,10 +9,11 @@ import coloured
 
 from bloodyspy.adapters import packaging, registry, versioning
 from bloodyspy.custody import releasing
+from bloodyspy.model.artifact import NETWORK, Artefact, read_digests
 from bloodyspy.model.provenance import git_commit
 from bloodyspy.params import load_params
 from bloodyspy.promotion import approval, trail
-from bloodyspy.promotion.audit import Cause
+from bloodyspy.promotion.audit import Cause, DataVersioned, Trained
 from bloodyspy.promotion.evidence import contend, newest
 from bloodyspy.promotion.gate import decide
 from bloodyspy.promotion.release import annotation, description
@@ -39,14 +40,28 @@ def make_project(root: Path) -> Settings:
         f"stages:\n  validate:\n    cmd: {command}\n    deps: [data]\n    outs: [build/manifest.parquet, build/list]\n"
     )
     version = versioning.add_data(settings)
+    trail.record(DataVersioned(data_version=version, sources=("colours",), images=192, synthetic=True), settings)
     versioning.reproduce(settings)
     (settings.root / ".gitignore").write_text("/var\n/build\n/data\n")
     _git(settings, "add", ".")
     _git(settings, "commit", "--quiet", "-m", "a project")
     for quality in ("middling", "good"):
-        coloured.candidate(settings, quality, git_commit=git_commit(settings.root), data_version=version)
+        made = coloured.candidate(settings, quality, git_commit=git_commit(settings.root), data_version=version)
+        trail.record(_trained(made), settings)
         release_best(settings)
     return settings
+
+
+def _trained(made: Artefact) -> Trained:
+    spec = made.spec
+    return Trained(
+        candidate=spec.candidate,
+        run_id=spec.run_id,
+        network=read_digests(made.path)[NETWORK],
+        git_commit=spec.git_commit,
+        data_version=spec.data_version,
+        manifest_digest=spec.manifest_digest,
+    )
 
 
 def _git(s: Settings, *words: str) -> None:

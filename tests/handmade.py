@@ -181,7 +181,7 @@ def make_artefact(
         precision=Precision.FLOAT32,
     )
     (place / artifact.SPEC).write_text(spec.model_dump_json(indent=2))
-    (place / artifact.NETWORK).write_bytes(b"no network: this artefact was made by hand")
+    (place / artifact.NETWORK).write_text(f"no network: this artefact was made by hand, run {run_id}")
     write_graph(place / artifact.GRAPH, 64, seed)
     report = inference_report(place / artifact.GRAPH, runtime)
     (place / artifact.INFERENCE).write_text(report.model_dump_json(indent=2))

@@ -55,13 +55,23 @@ def add_note(root: Path, line: str) -> str:
 
 
 def notes(root: Path) -> list[tuple[str, str]]:
-    """Every line of every note, with the commit that it is on; none outside a repository."""
-    listed = _git(root, "notes", f"--ref={NOTES}", "list")
-    if listed.returncode != 0:
+    """Every line of every note, with the commit that it is on.
+
+    Raises:
+        VersioningError: there is no repository, or a note cannot be read.
+    """
+    if not _said(root, "for-each-ref", NOTES).strip():
         return []
-    commits = [line.split()[1] for line in listed.stdout.splitlines()]
-    shown = [(commit, _git(root, "notes", f"--ref={NOTES}", "show", commit).stdout) for commit in commits]
+    commits = [line.split()[1] for line in _said(root, "notes", f"--ref={NOTES}", "list").splitlines()]
+    shown = [(commit, _said(root, "notes", f"--ref={NOTES}", "show", commit)) for commit in commits]
     return [(commit, line) for commit, text in shown for line in text.splitlines() if line.strip()]
+
+
+def _said(root: Path, *arguments: str) -> str:
+    done = _git(root, *arguments)
+    if done.returncode != 0:
+        raise VersioningError(f"`git {' '.join(arguments)}` in {root} failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _lines(root: Path, *arguments: str) -> list[str]:

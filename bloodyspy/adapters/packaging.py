@@ -4,6 +4,7 @@ Each step can be killed and run again. What is stored is made in a staging folde
 so that a tag that is there is whole.
 """
 
+import hashlib
 import logging
 import os
 import shutil
@@ -135,7 +136,7 @@ def tell(version: int, settings: Settings) -> None:
     Raises:
         ServiceError: the model is not stored, or the release cannot be written.
     """
-    write_release(settings.release, _release_of(version, settings))
+    write_release(settings.release, release_of(version, settings))
     logger.info("Released %s", tag_of(version))
 
 
@@ -148,8 +149,13 @@ def tell_shadow(version: int | None, settings: Settings) -> None:
     if version is None:
         settings.shadow.unlink(missing_ok=True)
         return
-    write_release(settings.shadow, _release_of(version, settings))
+    write_release(settings.shadow, release_of(version, settings))
     logger.info("%s answers in the shadow", tag_of(version))
+
+
+def is_built(version: int, settings: Settings) -> bool:
+    """Whether there is a bento of a version."""
+    return _place(_home(settings), "bentos", version).is_dir()
 
 
 def files(version: int, settings: Settings) -> dict[str, str]:
@@ -168,7 +174,11 @@ def files(version: int, settings: Settings) -> dict[str, str]:
             if not place.is_dir():
                 raise ServiceError(f"{tag_of(version)} is not in BentoML's store {place.parent}. Promote it again.")
             for path in sorted(place.rglob("*")):
-                if path.is_file() and "__pycache__" not in path.parts:
+                if "__pycache__" in path.parts:
+                    continue
+                if path.is_symlink():  # to a file or a folder elsewhere: what counts is that it is there, and whereto
+                    found[path.relative_to(home).as_posix()] = hashlib.sha256(os.fsencode(path.readlink())).hexdigest()
+                elif path.is_file():
                     found[path.relative_to(home).as_posix()] = sha256(path)
     except OSError as exc:
         raise ServiceError(f"BentoML's store {home} cannot be read: {exc}.") from exc
@@ -188,7 +198,13 @@ def stored(version: int, settings: Settings) -> Artefact:
     return Artefact.open(place)
 
 
-def _release_of(version: int, settings: Settings) -> Release:
+def release_of(version: int, settings: Settings) -> Release:
+    """What the service is to be told of a stored version.
+
+    Raises:
+        ServiceError: the model is not stored.
+        ArtefactInvalid, PreprocessMismatch: it is not usable.
+    """
     model = stored(version, settings)
     return Release(
         version=version,

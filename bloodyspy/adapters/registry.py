@@ -206,6 +206,18 @@ def connect(s: Settings) -> MlflowClient:
     return MlflowClient(tracking_uri=s.mlflow_uri, registry_uri=s.mlflow_uri)
 
 
+def has_run(run_id: str, s: Settings) -> bool:
+    """Whether the tracking store knows a run."""
+    with translated(f"The run {run_id} could not be read", s):
+        try:
+            connect(s).get_run(run_id)
+        except MlflowException as exc:
+            if not _is(exc, RESOURCE_DOES_NOT_EXIST):
+                raise
+            return False
+        return True
+
+
 def logged_model(client: MlflowClient, artefact: Artefact, s: Settings) -> LoggedModel | None:
     """The finished logged model of the run that holds this artefact, if there is one.
 

@@ -23,7 +23,7 @@ def draw(trace: Trace) -> Figure:
     axes.set(xlim=(0, _WIDTH), ylim=(0, height))
     axes.axis("off")
     asked = f"version {trace.asked}" if trace.asked.isdecimal() else trace.asked
-    axes.text(0.5, height - 0.34, f"What {asked} rests on", fontsize=12, color=INK, weight="bold")
+    axes.text(0.5, height - 0.34, f"What {asked} rests on", fontsize=12, color=INK, weight="bold", parse_math=False)
     top = height - 0.6
     for number, (step, lines) in enumerate(told):
         tall = _height(lines)
@@ -33,9 +33,9 @@ def draw(trace: Trace) -> Figure:
                 (0.5, top - tall), _WIDTH - 1, tall, boxstyle="round,pad=0,rounding_size=0.08", fc="white", ec=color
             )
         )
-        axes.text(0.64, top - _PAD, step.joint, fontsize=8, color=color, weight="bold", va="top")
+        axes.text(0.64, top - _PAD, step.joint, fontsize=8, color=color, weight="bold", va="top", parse_math=False)
         for place, (words, ink) in enumerate(lines):
-            axes.text(2.0, top - _PAD - place * _LINE, words, fontsize=8, color=ink, va="top")
+            axes.text(2.0, top - _PAD - place * _LINE, words, fontsize=8, color=ink, va="top", parse_math=False)
         if number + 1 < len(told):
             axes.annotate(
                 "",

@@ -7,7 +7,7 @@ kill knows that a release is open, and finishes it or undoes it.
 from datetime import UTC, datetime
 
 from bloodyspy.adapters import packaging, registry
-from bloodyspy.errors import ModelUnavailable, PromotionError
+from bloodyspy.errors import PromotionError, ServiceError
 from bloodyspy.model import golden
 from bloodyspy.model.artifact import GOLDEN, read_digests
 from bloodyspy.model.classifier import Classifier
@@ -26,7 +26,7 @@ def agrees(version: int, s: Settings) -> bool:
         return False
     try:
         told = read_release(s.release).version
-    except ModelUnavailable:
+    except ServiceError:  # none, or a garbled one
         return False
     return found[1].version == champion.number == told == version
 
@@ -48,7 +48,7 @@ def rollback_target(to: int | None, s: Settings) -> int:
         return pile[-2]
     if to == pile[-1]:
         raise PromotionError(f"Version {to} answers already.")
-    ever = sorted({entry.event.version for entry in entries if isinstance(entry.event, Released)})
+    ever = sorted({*pile, *(entry.event.version for entry in entries if isinstance(entry.event, Released))})
     if to not in ever:
         raise PromotionError(
             f"Version {to} never answered, so there is no going back to it. Released until now: "
@@ -59,30 +59,52 @@ def rollback_target(to: int | None, s: Settings) -> int:
 
 
 def begin(version: int, cause: Cause, reason: str, s: Settings) -> Entry:
-    """Open a release, or go on with the one that is open; one that is open for another version is undone first.
+    """Open a release, or go on with the one that is open for this version.
 
     Raises:
         RegistryError: no such version.
+        PromotionError: a release of another version is open.
         AuditError: the log cannot be read or written.
     """
     wanted = registry.version(s, version)
     entries = trail.entries(s)
     if (found := open_release(entries)) is not None:
-        entry, begun = found
-        if begun.version == version and begun.cause is cause:
+        entry, opened = found
+        if opened.version == version and opened.cause is cause:
             return entry
-        undo(entry, f"version {version} is released instead", s)
-    before = live(trail.entries(s))
+        raise PromotionError(f"A release of version {opened.version} is open: `python -m pipelines promote` ends it.")
+    before, champion = live(entries), registry.champion(s)
+    # Where the log is younger than the first champion, the alias says who answered.
+    previous = before[1].version if before else champion.number if champion else None
     return trail.record(
         ReleaseBegun(
             cause=cause,
             version=version,
             artefact_digest=wanted.artefact_digest,
-            previous=before[1].version if before else None,
+            previous=previous,
             reason=reason,
         ),
         s,
     )
+
+
+def check_packed(version: int, s: Settings) -> None:
+    """What is packed already must be what was released before: a release never makes an altered file the right one.
+
+    Raises:
+        PromotionError: a file of the model or its bento was changed since; the message names it.
+        ServiceError: the store cannot be read.
+    """
+    released = [e.event for e in trail.entries(s) if isinstance(e.event, Released) and e.event.version == version]
+    if not released or not packaging.is_built(version, s):
+        return
+    before, now = released[-1].files, packaging.files(version, s)
+    if wrong := sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path)):
+        raise PromotionError(
+            f"{len(wrong)} packed files of version {version} are not those that were released, {wrong[0]} for one. "
+            f"Find out who changed them; then remove them (`bentoml delete {packaging.tag_of(version)}`, `bentoml "
+            f"models delete {packaging.tag_of(version)}`), and the same command packs it anew from the registry."
+        )
 
 
 def prove(version: int, s: Settings) -> None:
@@ -128,13 +150,15 @@ def finish(begun: Entry, s: Settings) -> Released:
 
 
 def undo(begun: Entry, reason: str, s: Settings) -> None:
-    """Let everything name the version that answered before a release was begun.
+    """Let everything name the version that answered before a release was begun; nothing, where it is open no more.
 
     Raises:
         RegistryError, ServiceError: that version is not there any more.
         AuditError: the log cannot be written.
     """
-    opened = _begun(begun)
+    opened, still = _begun(begun), open_release(trail.entries(s))
+    if still is None or still[0] != begun:
+        return
     if opened.previous is None:
         registry.clear_champion(s)
         s.release.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Which version answers in the shadow of the released one."""
 
 from bloodyspy.adapters import packaging, registry
-from bloodyspy.errors import ModelUnavailable, PromotionError
+from bloodyspy.errors import ModelUnavailable, PromotionError, ServiceError
 from bloodyspy.evaluation.comparison import read_comparison
 from bloodyspy.model.release import read_release
 from bloodyspy.promotion.evidence import newest
@@ -42,6 +42,9 @@ def end_shadow(s: Settings, version: int | None = None) -> int | None:
     try:
         named = read_release(s.shadow).version
     except ModelUnavailable:
+        return None
+    except ServiceError:  # garbled: the service cannot read it either
+        packaging.tell_shadow(None, s)
         return None
     if version is not None and version != named:
         return None

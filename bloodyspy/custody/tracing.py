@@ -24,6 +24,9 @@ from bloodyspy.settings import Settings
 _SHOWN = 8
 """Pictures of a request that are told one by one."""
 
+_SHORTEST_REQUEST = 6
+"""Characters of a request's id: fewer digits than that are a version's number."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -68,7 +71,7 @@ def trace(asked: str, s: Settings) -> Trace:
         AuditError: the audit log cannot be read, or does not hold together.
     """
     walk = _Walk(s, trail.entries(s))
-    if asked.isdecimal():
+    if asked.isdecimal() and len(asked) < _SHORTEST_REQUEST:
         _version(walk, int(asked))
     elif (row := _picture(asked, s)) is not None:
         _from_picture(walk, row)

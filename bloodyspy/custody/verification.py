@@ -19,8 +19,8 @@ from bloodyspy.model.artifact import DIGESTS, NETWORK, Artefact, read_digests, s
 from bloodyspy.model.provenance import DIRTY
 from bloodyspy.model.release import read_release
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import Decided, Entry, Event, Fault, Released, Trained
-from bloodyspy.promotion.history import live, open_release, standing
+from bloodyspy.promotion.audit import DataVersioned, Decided, Entry, Event, Fault, Released, Trained
+from bloodyspy.promotion.history import live, open_release
 from bloodyspy.promotion.release import DECISION
 from bloodyspy.settings import Settings
 
@@ -52,7 +52,7 @@ def verify(s: Settings) -> list[Checked]:
     for joint, check in checks:
         try:
             held, wrong = check(s, found)
-        except BloodySpyError as exc:
+        except (BloodySpyError, OSError) as exc:
             held, wrong = "it could not be checked", [Fault(where=joint, what=str(exc))]
         checked.append(Checked(joint=joint, held=held, faults=tuple(wrong)))
     return checked
@@ -81,8 +81,7 @@ def _release(s: Settings, entries: Sequence[Entry]) -> tuple[str, list[Fault]]:
     except ModelUnavailable:
         faults.append(Fault(where=str(s.release), what="it is not there: a service that starts now has no model."))
     else:
-        expected = (number, packaging.tag_of(number), digest, found[1].run_id)
-        if (told.version, told.model, told.digest, told.run_id) != expected:
+        if told != packaging.release_of(number, s) or told.digest != digest:
             faults.append(Fault(where=str(s.release), what=f"it does not tell the release of version {number}."))
     return f"alias and release file against the release of version {number}", faults
 
@@ -126,13 +125,14 @@ def _altered(exc: ArtefactInvalid, recorded: str) -> str:
 
 
 def _bentos(s: Settings, entries: Sequence[Entry]) -> tuple[str, list[Fault]]:
-    """Of the version that answers, and of those that a rollback may go back to as far as they are kept."""
-    pile, faults = standing(entries), []
+    """Of the version that answers, and of every other that was released as far as it is kept."""
+    stands, faults = live(entries), []
     assert s.bentoml_home is not None  # Settings fills it in
     kept = 0
-    for number in dict.fromkeys(pile):
-        released = [e.event for e in entries if isinstance(e.event, Released) and e.event.version == number][-1]
-        if number != pile[-1] and not any((s.bentoml_home / path).exists() for path in released.files):
+    newest = {entry.event.version: entry.event for entry in entries if isinstance(entry.event, Released)}
+    for number, released in newest.items():
+        lives = stands is not None and stands[1].version == number
+        if not lives and not any((s.bentoml_home / path).exists() for path in released.files):
             continue
         kept += 1
         found = packaging.files(number, s)
@@ -151,6 +151,10 @@ def _origin(s: Settings, entries: Sequence[Entry]) -> tuple[str, list[Fault]]:
     spec, faults = artefact.spec, []
     where = f"version {found[1].version}"
     trained = [e.event for e in entries if isinstance(e.event, Trained) and e.event.run_id == spec.run_id]
+    if not trained:
+        faults.append(Fault(where=where, what=f"the audit log has no training that was the run {spec.run_id}."))
+    if not registry.has_run(spec.run_id, s):
+        faults.append(Fault(where=where, what=f"MLflow does not know the run {spec.run_id} that made it."))
     if spec.run_id != registry.version(s, found[1].version).run_id:
         faults.append(Fault(where=where, what=f"it is registered for another run than {spec.run_id}, which made it."))
     if trained and trained[-1].network != read_digests(artefact.path)[NETWORK]:
@@ -162,10 +166,14 @@ def _origin(s: Settings, entries: Sequence[Entry]) -> tuple[str, list[Fault]]:
     return f"version {found[1].version} against its training: {held}", faults
 
 
-def _data(s: Settings, _: Sequence[Entry]) -> tuple[str, list[Fault]]:
+def _data(s: Settings, entries: Sequence[Entry]) -> tuple[str, list[Fault]]:
     version = data_version(s.root)
     listed = versioning.listing(s, f"{version}.dir")
     faults = _differences(s.data, listed)
+    told = {e.event.data_version for e in entries if isinstance(e.event, DataVersioned | Trained)}
+    if version not in told:
+        what = f"the audit log does not know the data version {version}: `python -m pipelines version-data` records it."
+        faults.append(Fault(where=str(s.root / "data.dvc"), what=what))
     held = f"{len(listed)} files of data/ against data.dvc ({version[:12]})"
     if versioning.locked(s).deps.get("data") == f"{version}.dir" and s.manifest.is_file():
         rows = read_manifest(s.manifest)
@@ -178,11 +186,15 @@ def _data(s: Settings, _: Sequence[Entry]) -> tuple[str, list[Fault]]:
             if digest != known[path]
         ]
         held += f", {len(pictures)} pictures against the manifest"
+    else:
+        held += "; the manifest is of another version, `dvc repro` makes it anew"
     return held, list({fault.where: fault for fault in faults}.values())
 
 
 def _stages(s: Settings, _: Sequence[Entry]) -> tuple[str, list[Fault]]:
     outs, faults = versioning.locked(s).outs, []
+    if not outs:
+        faults.append(Fault(where=str(s.root / "dvc.lock"), what="it is not there: nothing says what the graph made."))
     for path, digest in outs.items():
         place = s.root / path
         if digest.endswith(".dir"):
@@ -195,8 +207,8 @@ def _stages(s: Settings, _: Sequence[Entry]) -> tuple[str, list[Fault]]:
 
 
 def _differences(folder: Path, listed: dict[str, str]) -> list[Fault]:
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    common = sorted(there & listed.keys())
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    common = sorted(name for name in there & listed.keys() if (folder / name).is_file())
     digests = in_threads(lambda name: versioning.md5(folder / name), common, f"Hashing {folder.name}")
     wrong = {name: "it was changed." for name, digest in zip(common, digests, strict=True) if digest != listed[name]}
     wrong |= dict.fromkeys(listed.keys() - there, "it is missing.")

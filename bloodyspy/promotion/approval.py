@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 
-from bloodyspy.promotion.audit import Approved, Decided, Entry
+from bloodyspy.promotion.audit import Approved, Decided, Entry, Released
 from bloodyspy.promotion.decision import Decision
 
 
@@ -32,3 +32,25 @@ def answer_to(decision: Decision, entries: Sequence[Entry]) -> Approved | None:
         if isinstance(entry.event, Approved) and entry.event.decision_digest == wanted:
             return entry.event
     return None
+
+
+def is_recorded(decision: Decision, entries: Sequence[Entry]) -> bool:
+    """Whether the log has this very decision: what stands on a version can be edited in the registry."""
+    wanted = digest_of(decision)
+    return any(isinstance(entry.event, Decided) and entry.event.decision_digest == wanted for entry in entries)
+
+
+def is_stale(decision: Decision, entries: Sequence[Entry]) -> bool:
+    """Whether anything was released since a decision was recorded."""
+    wanted = digest_of(decision)
+    for entry in reversed(entries):
+        if isinstance(entry.event, Released):
+            return True
+        if isinstance(entry.event, Decided) and entry.event.decision_digest == wanted:
+            return False
+    return True
+
+
+def stands(decision: Decision, entries: Sequence[Entry]) -> bool:
+    """Whether a person has answered a decision, and nothing was released since."""
+    return answer_to(decision, entries) is not None and not is_stale(decision, entries)

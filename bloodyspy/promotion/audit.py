@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
 
 from bloodyspy.promotion.decision import Outcome
 
@@ -315,15 +315,14 @@ def read_line(line: str) -> tuple[str | None, Entry | None]:
     """What is wrong with a line by itself, None where nothing is, and the entry, None where it is none."""
     # The line's own JSON is hashed, not the entry: a later release may know more fields than the line has.
     try:
-        fields = json.loads(line)
         entry = Entry.model_validate_json(line)
-        entry._line = line
-    except (json.JSONDecodeError, ValidationError):
+        fields = json.loads(line)
+        stated = fields.pop("hash")
+        whole = line == _canonical({**fields, "hash": stated}) and stated == _hash(fields)
+    except ValueError:  # no JSON, no entry, or a number that JSON does not have
         return "it is no entry: it was changed, or lines were joined.", None
-    stated = fields.pop("hash")
-    if line != _canonical({**fields, "hash": stated}) or stated != _hash(fields):
-        return "it was changed after it was written: its hash is another one.", entry
-    return None, entry
+    entry._line = line
+    return (None if whole else "it was changed after it was written: its hash is another one."), entry
 
 
 def _gap(entry: Entry, before: Entry | None) -> str | None:

@@ -19,13 +19,13 @@ from bloodyspy.evaluation.model_card.page import page
 from bloodyspy.evaluation.model_card.writing import card_of
 from bloodyspy.evaluation.scores import Scores
 from bloodyspy.evaluation.scoring import digest_of, inputs_of, labels_of
-from bloodyspy.model.artifact import CARD, CARD_HTML, INFERENCE, Artefact, read_digests
+from bloodyspy.model.artifact import CARD, CARD_HTML, INFERENCE, NETWORK, Artefact, read_digests
 from bloodyspy.model.calibration import expected_calibration_error
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.inference_report import InferenceReport
 from bloodyspy.params import Params
 from bloodyspy.promotion import ledger, trail
-from bloodyspy.promotion.audit import Why
+from bloodyspy.promotion.audit import Looked, Why
 from bloodyspy.promotion.gate import Contender, Export, Sealed, Stressed
 from bloodyspy.promotion.history import withdrawn
 from bloodyspy.promotion.simulation import World
@@ -74,7 +74,7 @@ def contend(number: int, artefact: Path, s: Settings, p: Params) -> Contender:
         export=_export(artefact),
         card_fault=card_fault(artefact),
         trained_on_drawn=classifier.spec.synthetic,
-        withdrawn=rolled_back.reason if (rolled_back := withdrawn(number, trail.entries(s))) else None,
+        withdrawn=_withdrawn(number, read_digests(artefact)[NETWORK], s),
     )
 
 
@@ -109,6 +109,17 @@ def card_fault(artefact: Path) -> str | None:
     for name, told in ((CARD, markdown(card)), (CARD_HTML, page(card))):
         if (artefact / name).read_text(encoding="utf-8") != told:
             return f"{name} does not tell what the artefact's files hold"
+    return None
+
+
+def _withdrawn(number: int, network: str, s: Settings) -> str | None:
+    """Why a version was rolled back, or another one of the same network: assembled anew it gets another number."""
+    entries = trail.entries(s)
+    looks = [entry.event for entry in entries if isinstance(entry.event, Looked)]
+    same = {look.version for look in looks if look.network == network and look.version is not None}
+    for version in (number, *sorted(same - {number})):
+        if (found := withdrawn(version, entries)) is not None:
+            return found.reason if version == number else f"as version {version}: {found.reason}"
     return None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bloodyspy.promotion.audit import Approved, Cause, Decided, Entry, ReleaseBegun, Released, ReleaseUndone
+from bloodyspy.promotion.decision import Outcome
 
 
 def live(entries: Sequence[Entry], at: datetime | None = None) -> tuple[Entry, Released] | None:
@@ -43,8 +44,8 @@ class Answered:
         return lines
 
 
-def answered(entries: Sequence[Entry], at: datetime) -> Answered | None:
-    """Which version answered at a time; None where nothing was released by then.
+def answered(entries: Sequence[Entry], at: datetime | None = None) -> Answered | None:
+    """Which version answered at a time, now by default; None where nothing was released by then.
 
     The service takes a release up within seconds of its entry; what it answered in between stands in its observations.
     """
@@ -53,8 +54,15 @@ def answered(entries: Sequence[Entry], at: datetime) -> Answered | None:
         return None
     entry, release = found
     before = [e.event for e in entries[: entry.number]]
-    decided = [e for e in before if isinstance(e, Decided) and e.artefact_digest == release.artefact_digest]
-    approved = [e for e in before if isinstance(e, Approved) and e.artefact_digest == release.artefact_digest]
+    ours = release.artefact_digest
+    decided = [
+        e for e in before if isinstance(e, Decided) and e.artefact_digest == ours and e.outcome is Outcome.PROMOTED
+    ]
+    approved = [
+        e
+        for e in before
+        if isinstance(e, Approved) and e.approved and decided and e.decision_digest == decided[-1].decision_digest
+    ]
     after = [e for e in entries[entry.number :] if isinstance(e.event, Released)]
     return Answered(
         entry=entry,
@@ -84,10 +92,14 @@ def standing(entries: Sequence[Entry]) -> list[int]:
     for entry in entries:
         if not isinstance(event := entry.event, Released) or event.version in pile[-1:]:
             continue
+        if not pile and event.previous is not None:
+            pile.append(event.previous)  # answered before there was a log
         if event.cause is Cause.ROLLBACK and event.version in pile:
             del pile[len(pile) - pile[::-1].index(event.version) :]
-        else:
-            pile.append(event.version)
+            continue
+        if _is_back(event):
+            pile.pop()  # gone back to one that had been taken off before
+        pile.append(event.version)
     return pile
 
 
@@ -97,9 +109,14 @@ def withdrawn(version: int, entries: Sequence[Entry]) -> Released | None:
         if isinstance(event := entry.event, Released):
             if event.version == version:
                 return None
-            if event.cause is Cause.ROLLBACK and event.previous == version:
+            if _is_back(event) and event.previous == version:
                 return event
     return None
+
+
+def _is_back(event: Released) -> bool:
+    """Whether a release left a version for an older one; a rollback may also bring a newer one back."""
+    return event.cause is Cause.ROLLBACK and event.previous is not None and event.version < event.previous
 
 
 def _moment(entry: Entry) -> str:

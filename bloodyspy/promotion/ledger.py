@@ -9,8 +9,8 @@ import pandas as pd
 
 from bloodyspy.cells import CellType
 from bloodyspy.evaluation.scoring import digest_of, sealed_part
-from bloodyspy.model.artifact import NETWORK, Artefact, read_digests
-from bloodyspy.model.fits import Fit
+from bloodyspy.model.artifact import NETWORK, Artefact, read_digests, sha256
+from bloodyspy.model.fits import Fit, network_of
 from bloodyspy.promotion import trail
 from bloodyspy.promotion.audit import Decided, Looked, Why
 from bloodyspy.promotion.decision import Looks
@@ -32,7 +32,10 @@ def for_fit(s: Settings, fit: Fit, network: str) -> pd.DataFrame:
         DataMissing, DataError: there is no manifest, or no sealed image.
         AuditError: the look cannot be recorded; then nothing is opened.
     """
-    return _open(s, Why.EVALUATION, network, fit.candidate, fit.run_id, None)
+    others = [sha256(network_of(s.fit(fit.candidate), one.seed)) for one in fit.seeds] if len(fit.seeds) > 1 else []
+    for one in dict.fromkeys([*others, network]):  # the networks of all seeds are scored
+        rows = _open(s, Why.EVALUATION, one, fit.candidate, fit.run_id, None)
+    return rows
 
 
 def for_version(s: Settings, why: Why, artefact: Artefact, version: int) -> pd.DataFrame:

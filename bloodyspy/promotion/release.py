@@ -32,8 +32,7 @@ def one_at_a_time(s: Settings) -> Iterator[None]:
             yield
     except Timeout as exc:
         raise PromotionError(
-            f"Another promotion is running; waited {PATIENCE:.0f} s for it. "
-            "Run `python -m pipelines promote` again when it ends."
+            f"Another promotion is running; waited {PATIENCE:.0f} s for it. Run the same command again when it ends."
         ) from exc
 
 

@@ -77,11 +77,14 @@ def record_once(event: Event, s: Settings) -> None:
 
 
 def entries(s: Settings) -> list[Entry]:
-    """Every entry, oldest first; none where nothing was recorded yet.
+    """Every entry, oldest first; none where nothing was recorded yet. A line that a kill cut off is put aside first.
 
     Raises:
         AuditError: the log cannot be read, or does not hold together.
     """
+    if s.audit_uri is None and _is_cut_off(s.audit_log):
+        with _appending(s):
+            pass  # opening mends
     found, faults = checked(s)
     if faults:
         raise AuditError(f"The audit log is damaged. {faults[0]} Look at `bloodyspy verify`.")
@@ -190,11 +193,14 @@ class _TableLog:
 
 def _mend(log: _FileLog, s: Settings) -> None:
     """Put a line aside that a kill cut off: it was never acknowledged. An end that was changed is left for `verify`."""
-    size = os.fstat(log.handle).st_size
-    if size == 0 or os.pread(log.handle, 1, size - 1) == b"\n":
+    if not _is_cut_off(s.audit_log):
         return
-    content = _bytes(s.audit_log)
+    content = os.pread(log.handle, os.fstat(log.handle).st_size, 0)
     _, rest = _split(content)
+    fault, entry = read_line(rest.decode("utf-8", "replace"))
+    if entry is not None and fault is None:
+        os.pwrite(log.handle, b"\n", len(content))  # all was written but the end of the line
+        return
     try:
         json.JSONDecoder().raw_decode(rest.decode("utf-8", "replace"))
     except json.JSONDecodeError:
@@ -212,6 +218,17 @@ def _mend(log: _FileLog, s: Settings) -> None:
     _append(log, Mended(kept_in=aside.name, bytes=len(rest), sha256=digest), s)
 
 
+def _is_cut_off(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            return size > 0 and os.pread(stream.fileno(), 1, size - 1) != b"\n"
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise AuditError(f"The audit log {path} cannot be read: {exc}.") from exc
+
+
 def _split(content: bytes) -> tuple[list[bytes], bytes]:
     """Whole lines without their ends, and what comes after the last end."""
     *lines, rest = content.split(b"\n")
@@ -220,7 +237,9 @@ def _split(content: bytes) -> tuple[list[bytes], bytes]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH)  # not in the middle of a line that is being appended
+            return stream.read()
     except FileNotFoundError:
         return b""
     except OSError as exc:

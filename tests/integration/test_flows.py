@@ -179,8 +179,18 @@ module, name = {
 }[sys.argv[1]]
 setattr(module, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 from pipelines.promote import promote
-promote()
+from pipelines.release import rollback
+promote() if sys.argv[2] == "promote" else rollback("it is bad")
 """
+
+
+def killed(s: Settings, step: str, flow: str) -> None:
+    """Run a flow in a process of its own that is killed where a step would begin."""
+    process = subprocess.Popen([sys.executable, "-c", KILLED, step, flow], cwd=s.root, start_new_session=True)
+    try:
+        assert process.wait(180) == -signal.SIGKILL
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # Prefect's ephemeral server outlives it
 
 
 def test_a_release_that_is_killed_anywhere_is_finished_by_the_same_command(s: Settings, flows: Flows) -> None:
@@ -192,11 +202,7 @@ def test_a_release_that_is_killed_anywhere_is_finished_by_the_same_command(s: Se
         ("tell", 1, None),
         ("finish", 1, 1),
     ):
-        process = subprocess.Popen([sys.executable, "-c", KILLED, step], cwd=s.root, start_new_session=True)
-        try:
-            assert process.wait(180) == -signal.SIGKILL
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)  # Prefect's ephemeral server outlives it
+        killed(s, step, "promote")
         champion = registry.champion(s)
         assert (champion.number if champion else None, read_release(s.release).version if told else None) == (
             alias,
@@ -214,6 +220,76 @@ def test_a_release_that_is_killed_anywhere_is_finished_by_the_same_command(s: Se
     assert releasing.agrees(1, s)
     kinds = [entry.event.kind for entry in trail.entries(s) if entry.event.kind != "look"]
     assert kinds == ["decision", "release begun", "release"]
+
+
+def test_a_rollback_that_is_killed_is_finished_and_goes_no_further(s: Settings, flows: Flows) -> None:
+    for name in ("middling", "good"):
+        coloured.candidate(s, name)
+        flows.promote()
+    killed(s, "finish", "rollback")
+    assert read_release(s.release).version == 1
+    done = flows.rollback("it is bad")
+    assert (done.version, done.previous) == (1, 2)
+    assert releasing.agrees(1, s)
+
+
+def test_a_rollback_undoes_a_promotion_that_was_killed(s: Settings, flows: Flows) -> None:
+    coloured.candidate(s, "middling")
+    flows.promote()
+    coloured.candidate(s, "good")
+    killed(s, "finish", "promote")
+    assert read_release(s.release).version == 2
+    assert flows.rollback("that was one too many").version == 1
+    assert releasing.agrees(1, s)
+    assert trail.entries(s)[-1].event.kind == "release undone"
+
+
+def test_an_open_release_that_cannot_be_finished_stands_in_nobody_s_way(s: Settings, flows: Flows) -> None:
+    coloured.candidate(s, "middling")
+    flows.promote()
+    coloured.candidate(s, "good")
+    killed(s, "tell", "promote")
+    spec = registry.artefact_of(2, s) / SPEC
+    spec.write_bytes(spec.read_bytes() + b" ")
+    with pytest.raises(ArtefactInvalid, match="altered"):
+        flows.promote()
+    assert releasing.agrees(1, s)  # what was open is undone first
+
+
+def test_without_a_log_the_champion_before_is_still_known(
+    s: Settings, flows: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines import release as releases
+    from pipelines.project import step
+
+    coloured.candidate(s, "middling")
+    flows.promote()
+    s.audit_log.unlink()  # as after an upgrade from a release that had none
+    coloured.candidate(s, "good")
+
+    def fails(*_: object) -> None:
+        raise ServiceError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "finish", step(fails, "fails"))
+        with pytest.raises(ServiceError, match="disk is full"):
+            flows.promote()
+    champion = registry.champion(s)
+    assert champion is not None
+    assert (champion.number, read_release(s.release).version) == (1, 1)
+    assert flows.promote().champion == 2
+    assert flows.rollback("it is bad").version == 1
+
+
+def test_nobody_gets_past_approval_by_moving_the_alias(s: Settings, flows: Flows) -> None:
+    coloured.candidate(s, "middling")
+    flows.promote()
+    params = s.root / "params.yaml"
+    params.write_text(params.read_text().replace("approval: automatic", "approval: required"))
+    registry.set_champion(registry.register(coloured.candidate(s, "bad"), s), s)
+    with pytest.raises(PromotionError, match=r"moved to version 2 by hand, .* nobody approved it"):
+        flows.promote()
+    assert read_release(s.release).version == 1
 
 
 def test_a_release_that_fails_is_undone(s: Settings, flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +413,7 @@ def test_a_promotion_waits_for_a_person(
     person.start()
     done = flows.promote()
     person.join()
-    assert "The flow run that waited goes on." in said[0]
+    assert "The flow run that waits was told." in said[0]
     assert done.approval is not None
     assert (done.approval.approver, done.approval.reason) == ("Dr. Rot", "seen the card")
     assert [e.event for e in trail.entries(s) if e.event.kind == "approval"] == [done.approval]

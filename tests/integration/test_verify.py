@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from audited import make_project
 
-from bloodyspy.adapters import registry
+from bloodyspy.adapters import registry, versioning
 from bloodyspy.custody import releasing
 from bloodyspy.custody.anchor import anchor
 from bloodyspy.custody.verification import verify
-from bloodyspy.errors import AuditError
+from bloodyspy.errors import AuditError, PromotionError
 from bloodyspy.model.provenance import git_commit
 from bloodyspy.promotion import trail
 from bloodyspy.promotion.audit import Cause
@@ -95,6 +95,49 @@ def test_one_flipped_bit_is_found_and_its_file_is_named(s: Settings, what: str, 
             line = bytes(content)[:at].count(b"\n") + 1
             assert any(f"{path.name}, line {line}" in fault for fault in found)
     assert faults(s) == []
+
+
+def test_the_release_file_s_path_counts(s: Settings) -> None:
+    with changed(s.release, s.release.read_bytes().replace(b"models/bloodyspy/v2", b"models/bloodyspy/v1")):
+        assert any("release.json" in fault for fault in faults(s))
+
+
+def test_evidence_that_was_taken_away_is_a_fault(s: Settings) -> None:
+    lock = s.root / "dvc.lock"
+    content = lock.read_bytes()
+    lock.unlink()
+    assert any("dvc.lock: it is not there" in fault for fault in faults(s))
+    lock.write_bytes(content)
+    assert faults(s) == []
+
+
+def test_a_picture_that_was_exchanged_and_added_again_is_found(s: Settings) -> None:
+    pointer = (s.root / "data.dvc").read_bytes()
+    pictures = sorted(s.data.rglob("*.png"))
+    with changed(pictures[0], pictures[-1].read_bytes()):
+        versioning.add_data(s)
+        (found,) = faults(s)
+        assert "data.dvc: the audit log does not know the data version" in found
+    versioning.add_data(s)
+    assert (s.root / "data.dvc").read_bytes() == pointer
+    assert faults(s) == []
+
+
+def test_an_altered_bento_is_not_released_again(s: Settings) -> None:
+    assert s.bentoml_home is not None
+    code = s.bentoml_home / "bentos" / "bloodyspy" / "v1" / "src" / "bloodyspy" / "cells.py"
+    releasing.check_packed(1, s)
+    with changed(code, code.read_bytes() + b"\n"):
+        with pytest.raises(PromotionError, match=r"not those that were released, .*cells\.py for one"):
+            releasing.check_packed(1, s)
+        (found,) = faults(s)
+        assert "cells.py: it is changed since the release" in found
+    link = code.parent / "door"
+    link.symlink_to("/tmp", target_is_directory=True)
+    (found,) = faults(s)
+    assert "door: it is new since the release" in found
+    link.unlink()
+    releasing.check_packed(1, s)
 
 
 def test_a_new_file_and_a_missing_one_are_found(s: Settings) -> None:
