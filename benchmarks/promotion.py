@@ -15,7 +15,7 @@ from bloodyspy.adapters import registry
 from bloodyspy.custody.verification import verify
 from bloodyspy.model.timing import machine
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import Decided, Released
+from bloodyspy.promotion.events import Decided, Released
 from bloodyspy.promotion.release import recorded
 from bloodyspy.settings import Settings
 

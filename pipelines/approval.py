@@ -15,8 +15,8 @@ from pydantic import Field
 from bloodyspy.adapters import registry
 from bloodyspy.errors import PromotionError
 from bloodyspy.promotion import approval, trail
-from bloodyspy.promotion.audit import Approved
 from bloodyspy.promotion.decision import Decision
+from bloodyspy.promotion.events import Approved
 from bloodyspy.promotion.release import recorded
 from bloodyspy.settings import Settings
 

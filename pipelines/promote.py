@@ -16,8 +16,8 @@ from bloodyspy.evaluation.comparison import read_comparison
 from bloodyspy.model.artifact import Artefact
 from bloodyspy.params import Approval, Params
 from bloodyspy.promotion import approval, ledger, trail
-from bloodyspy.promotion.audit import Approved, Cause
 from bloodyspy.promotion.decision import Decision
+from bloodyspy.promotion.events import Approved, Cause
 from bloodyspy.promotion.evidence import contend, newest
 from bloodyspy.promotion.gate import decide
 from bloodyspy.promotion.history import live

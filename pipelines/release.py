@@ -9,7 +9,7 @@ from bloodyspy.adapters import packaging, registry
 from bloodyspy.custody import releasing, shadowing
 from bloodyspy.errors import BloodySpyError, PromotionError
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import Cause, Released
+from bloodyspy.promotion.events import Cause, Released
 from bloodyspy.promotion.history import live, open_release
 from bloodyspy.promotion.release import one_at_a_time
 from bloodyspy.settings import Settings

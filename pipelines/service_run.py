@@ -25,7 +25,7 @@ from bloodyspy.evaluation.scoring import part_of
 from bloodyspy.images.corruption import Shift, shift_payload
 from bloodyspy.model.artifact import Artefact
 from bloodyspy.promotion import ledger
-from bloodyspy.promotion.audit import Why
+from bloodyspy.promotion.events import Why
 from bloodyspy.serving.answers import Classification, Classified, ImageAnswer
 from bloodyspy.serving.authentication import add_user
 from bloodyspy.settings import Settings

@@ -6,8 +6,8 @@ from bloodyspy.adapters.versioning import Reproduction
 from bloodyspy.dataset.importing import ImportReport
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.evaluation.comparison import Comparison
-from bloodyspy.promotion.audit import Released
 from bloodyspy.promotion.decision import Decision
+from bloodyspy.promotion.events import Released
 from bloodyspy.settings import Settings
 from monitoring.history import Check
 

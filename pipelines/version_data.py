@@ -8,7 +8,7 @@ from bloodyspy.dataset.sources import SYNTHETIC
 from bloodyspy.dataset.version import DatasetInfo, data_version, read_dataset
 from bloodyspy.errors import VersioningError
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import DataVersioned
+from bloodyspy.promotion.events import DataVersioned
 from pipelines import shown
 from pipelines.project import project, step
 

@@ -13,7 +13,7 @@ from bloodyspy.model.artifact import NETWORK, Artefact, read_digests
 from bloodyspy.model.provenance import git_commit
 from bloodyspy.params import load_params
 from bloodyspy.promotion import approval, trail
-from bloodyspy.promotion.audit import Cause, DataVersioned, Trained
+from bloodyspy.promotion.events import Cause, DataVersioned, Trained
 from bloodyspy.promotion.evidence import contend, newest
 from bloodyspy.promotion.gate import decide
 from bloodyspy.promotion.release import annotation, description

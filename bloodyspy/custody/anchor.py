@@ -5,7 +5,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from bloodyspy.adapters import commits
 from bloodyspy.errors import AuditError
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import Digest, Entry, Fault
+from bloodyspy.promotion.audit import Entry, Fault
+from bloodyspy.promotion.events import Digest
 from bloodyspy.settings import Settings
 
 

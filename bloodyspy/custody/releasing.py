@@ -13,7 +13,8 @@ from bloodyspy.model.artifact import GOLDEN, read_digests
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.release import read_release
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import Cause, Entry, ReleaseBegun, Released, ReleaseUndone
+from bloodyspy.promotion.audit import Entry
+from bloodyspy.promotion.events import Cause, ReleaseBegun, Released, ReleaseUndone
 from bloodyspy.promotion.history import live, open_release, standing
 from bloodyspy.settings import Settings
 

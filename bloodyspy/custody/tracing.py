@@ -18,7 +18,8 @@ from bloodyspy.model.artifact import DATA, DIGESTS, Artefact
 from bloodyspy.model.provenance import DIRTY
 from bloodyspy.observation import PROBABILITIES
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import Approved, Decided, Entry, Released, Trained
+from bloodyspy.promotion.audit import Entry
+from bloodyspy.promotion.events import Approved, Decided, Released, Trained
 from bloodyspy.settings import Settings
 
 _SHOWN = 8

@@ -19,7 +19,8 @@ from bloodyspy.model.artifact import DIGESTS, NETWORK, Artefact, read_digests, s
 from bloodyspy.model.provenance import DIRTY
 from bloodyspy.model.release import read_release
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import DataVersioned, Decided, Entry, Event, Fault, Released, Trained
+from bloodyspy.promotion.audit import Entry, Fault
+from bloodyspy.promotion.events import DataVersioned, Decided, Event, Released, Trained
 from bloodyspy.promotion.history import live, open_release
 from bloodyspy.promotion.release import DECISION
 from bloodyspy.settings import Settings

@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 
-from bloodyspy.promotion.audit import Approved, Decided, Entry, Released
+from bloodyspy.promotion.audit import Entry
 from bloodyspy.promotion.decision import Decision
+from bloodyspy.promotion.events import Approved, Decided, Released
 
 
 def digest_of(decision: Decision) -> str:

@@ -25,7 +25,7 @@ from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.inference_report import InferenceReport
 from bloodyspy.params import Params
 from bloodyspy.promotion import ledger, trail
-from bloodyspy.promotion.audit import Looked, Why
+from bloodyspy.promotion.events import Looked, Why
 from bloodyspy.promotion.gate import Contender, Export, Sealed, Stressed
 from bloodyspy.promotion.history import withdrawn
 from bloodyspy.promotion.simulation import World

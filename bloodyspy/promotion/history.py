@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bloodyspy.promotion.audit import Approved, Cause, Decided, Entry, ReleaseBegun, Released, ReleaseUndone
+from bloodyspy.promotion.audit import Entry
 from bloodyspy.promotion.decision import Outcome
+from bloodyspy.promotion.events import Approved, Cause, Decided, ReleaseBegun, Released, ReleaseUndone
 
 
 def live(entries: Sequence[Entry], at: datetime | None = None) -> tuple[Entry, Released] | None:

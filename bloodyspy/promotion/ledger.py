@@ -12,8 +12,8 @@ from bloodyspy.evaluation.scoring import digest_of, sealed_part
 from bloodyspy.model.artifact import NETWORK, Artefact, read_digests, sha256
 from bloodyspy.model.fits import Fit, network_of
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import Decided, Looked, Why
 from bloodyspy.promotion.decision import Looks
+from bloodyspy.promotion.events import Decided, Looked, Why
 from bloodyspy.settings import Settings
 
 

@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from bloodyspy.errors import AuditError
-from bloodyspy.promotion.audit import Entry, Event, Fault, Mended, chained, read_chain, read_line
+from bloodyspy.promotion.audit import Entry, Fault, chained, read_chain, read_line
+from bloodyspy.promotion.events import Event, Mended
 from bloodyspy.settings import Settings
 
 logger = logging.getLogger(__name__)

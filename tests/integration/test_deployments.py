@@ -24,7 +24,7 @@ import yaml
 
 from bloodyspy.adapters import registry
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import Approved
+from bloodyspy.promotion.events import Approved
 from bloodyspy.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,8 @@ from bloodyspy.model import artifact
 from bloodyspy.model.provenance import git_commit
 from bloodyspy.params import load_params
 from bloodyspy.promotion import approval, trail
-from bloodyspy.promotion.audit import Approved, read_line
+from bloodyspy.promotion.audit import read_line
+from bloodyspy.promotion.events import Approved
 from bloodyspy.promotion.evidence import contend
 from bloodyspy.promotion.gate import decide
 from bloodyspy.promotion.release import DECISION, annotation

@@ -33,8 +33,8 @@ from bloodyspy.model.artifact import SPEC, Artefact, seal
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.release import read_release
 from bloodyspy.promotion import release, trail
-from bloodyspy.promotion.audit import Released
 from bloodyspy.promotion.decision import Decision
+from bloodyspy.promotion.events import Released
 from bloodyspy.promotion.history import answered, open_release
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.settings import Settings, load_settings

@@ -33,7 +33,7 @@ KILLS = int(os.environ.get("BLOODYSPY_TEST_KILLS", "6"))
 # A promotion of version 2 as the flow `promote` ends with it: the gate has decided, and would not ask anew.
 RELEASE = """
 from prefect import flow
-from bloodyspy.promotion.audit import Cause
+from bloodyspy.promotion.events import Cause
 from bloodyspy.promotion.release import one_at_a_time
 from pipelines.project import project
 from pipelines.release import release, settle

@@ -12,8 +12,8 @@ from bloodyspy.errors import AuditError, SealedPart
 from bloodyspy.evaluation.scoring import digest_of, part_of
 from bloodyspy.params import load_params
 from bloodyspy.promotion import ledger, trail
-from bloodyspy.promotion.audit import Looked, Why
 from bloodyspy.promotion.decision import Looks
+from bloodyspy.promotion.events import Looked, Why
 from bloodyspy.promotion.evidence import contend
 from bloodyspy.settings import Settings
 

@@ -16,7 +16,7 @@ from bloodyspy.custody.verification import verify
 from bloodyspy.errors import AuditError, PromotionError
 from bloodyspy.model.provenance import git_commit
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import Cause
+from bloodyspy.promotion.events import Cause
 from bloodyspy.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from bloodyspy.errors import AuditError
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import Entry, Event, Looked, Mended, UserChanged, Why, chained, read_chain
+from bloodyspy.promotion.audit import Entry, chained, read_chain
+from bloodyspy.promotion.events import Event, Looked, Mended, UserChanged, Why
 from bloodyspy.settings import Settings
 
 DAY = datetime(2026, 11, 23, tzinfo=UTC)

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bloodyspy.promotion.audit import Approved, Cause, Decided, Entry, Event, ReleaseBegun, Released, chained
+from bloodyspy.promotion.audit import Entry, chained
 from bloodyspy.promotion.decision import Outcome
+from bloodyspy.promotion.events import Approved, Cause, Decided, Event, ReleaseBegun, Released
 from bloodyspy.promotion.history import answered, live, open_release, standing, withdrawn
 
 DAY = datetime(2026, 11, 23, tzinfo=UTC)

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from bloodyspy.custody.dossier.succession import champion_before
-from bloodyspy.promotion.audit import Cause, Decided, Entry, Released, chained
+from bloodyspy.promotion.audit import Entry, chained
 from bloodyspy.promotion.decision import Outcome
+from bloodyspy.promotion.events import Cause, Decided, Released
 
 DIGEST = "a" * 64
 

@@ -16,12 +16,13 @@ from bloodyspy.custody.tracing import Trace, trace
 from bloodyspy.model.artifact import NETWORK, Artefact, ModelSpec, read_digests
 from bloodyspy.model.provenance import DIRTY, UNKNOWN
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.audit import (
+from bloodyspy.promotion.audit import Entry
+from bloodyspy.promotion.decision import Decision
+from bloodyspy.promotion.events import (
     Approved,
     DataVersioned,
     Decided,
     Digest,
-    Entry,
     Event,
     Looked,
     ReleaseBegun,
@@ -29,7 +30,6 @@ from bloodyspy.promotion.audit import (
     ReleaseUndone,
     Trained,
 )
-from bloodyspy.promotion.decision import Decision
 from bloodyspy.promotion.history import live
 from bloodyspy.promotion.release import DECISION, recorded
 from bloodyspy.settings import Settings

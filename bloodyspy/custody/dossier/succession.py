@@ -12,7 +12,8 @@ from bloodyspy.evaluation.origin import PARTS, Data
 from bloodyspy.evaluation.scores import Scores
 from bloodyspy.model.artifact import DATA, METRICS, TRAINING, Artefact
 from bloodyspy.model.provenance import DIRTY, UNKNOWN
-from bloodyspy.promotion.audit import Cause, Decided, Entry, Released
+from bloodyspy.promotion.audit import Entry
+from bloodyspy.promotion.events import Cause, Decided, Released
 from bloodyspy.settings import Settings
 
 
