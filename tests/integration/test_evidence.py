@@ -4,13 +4,17 @@ from pathlib import Path
 
 import coloured
 import numpy as np
+import onnx
 import pytest
-from handmade import make_artefact, scores_of
+from handmade import make_artefact, scores_of, write_golden
+from onnx import helper, numpy_helper
+from PIL import Image
 
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.dataset.manifest import digest, read_manifest, write_manifest
 from bloodyspy.errors import PromotionError
-from bloodyspy.model.artifact import CARD
+from bloodyspy.model import artifact
+from bloodyspy.model.artifact import CARD, seal
 from bloodyspy.params import load_params
 from bloodyspy.promotion.evidence import card_fault, contend, newest, positions, world
 from bloodyspy.settings import Settings
@@ -45,6 +49,31 @@ def test_a_version_is_scored_on_every_sealed_image_in_every_position(s: Settings
     assert (found.milliseconds, found.megabytes) == (3.0, 0.5)
     assert (found.export.variant, found.export.differ, found.export.images) == ("onnxruntime float32", 0, 400)
     assert found.card_fault is None
+
+
+def test_each_position_is_answered_by_itself(s: Settings, tmp_path: Path) -> None:
+    """A model that looks at one corner, pictures whose colour is on the left: right in four positions or in none."""
+    for path in s.data.rglob("*.png"):
+        picture = np.asarray(Image.open(path)).copy()
+        picture[:, picture.shape[1] // 2 :] = 0
+        Image.fromarray(picture).save(path)
+    drafted = make_artefact(tmp_path / "model", manifest_digest=digest(s.manifest))
+    graph = drafted.path / artifact.GRAPH
+    model = onnx.load(graph)
+    bounds = {"starts": [0, 0], "ends": [8, 8], "axes": [1, 2]}
+    for name, values in bounds.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(values, dtype=np.int64), name))
+    model.graph.node.insert(1, helper.make_node("Slice", ["values", *bounds], ["corner"]))
+    model.graph.node[2].input[0] = "corner"
+    onnx.save(model, graph)
+    write_golden(drafted.path, drafted.spec)
+    seal(drafted.path)
+    found = contend(7, drafted.path, s, load_params(s.root / "params.yaml"))
+    right = found.sealed.right[found.sealed.labels != 0]  # to black this model answers with the first type
+    assert set(right.sum(axis=1)) == {0, 4}
+    lit = right[right.any(axis=1)]
+    assert lit[0][0]
+    assert (lit == lit[0]).all()
 
 
 def test_stress_is_measured_anew_where_it_was_measured_on_other_pictures(s: Settings, tmp_path: Path) -> None:
