@@ -4,8 +4,10 @@ It runs the real stages (`dvc repro`) with its own params.yaml, and goes on wher
 """
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import yaml
@@ -32,7 +34,8 @@ def laboratory(
         candidates: by name, what differs from the candidate of params.yaml that ``base`` names.
         external: folders below ``other-labs`` that the evaluation measures as well.
         inputs: declared beside those of params.yaml.
-        trained_in: another laboratory whose DVC cache is used, where it is there.
+        trained_in: another laboratory whose trainings are used, where it is there: its DVC cache, and a copy of its
+            MLflow database as it was when this one was first laid out.
 
     Returns:
         Settings of the clone.
@@ -53,6 +56,7 @@ def laboratory(
         sys.exit(f"A number belongs to a commit: commit this first.\n{changed}")
     if trained_in is not None and (cache := root.with_name(trained_in) / ".dvc" / "cache").is_dir():
         _run(root, "dvc", "cache", "dir", "--local", str(cache))
+        _copy_runs(root.with_name(trained_in), root)
     params = root / "params.yaml"
     content = yaml.safe_load(params.read_text(encoding="utf-8"))
     known = content["candidates"]
@@ -85,6 +89,14 @@ def command(settings: Settings, *words: str) -> str:
 def commit(root: Path, *, short: bool = True) -> str:
     """The commit that is measured."""
     return _run(root, "git", "rev-parse", *(["--short"] if short else []), "HEAD").strip()
+
+
+def _copy_runs(trained: Path, root: Path) -> None:
+    source, copy = (Settings(root=place).state / "mlflow.db" for place in (trained, root))
+    if source.exists() and not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(source)) as known, closing(sqlite3.connect(copy)) as here:
+            known.backup(here)
 
 
 def _run(root: Path, *command: str, shown: bool = False) -> str:

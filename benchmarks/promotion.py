@@ -1,10 +1,11 @@
 """``make bench-promotion``: two rounds on real images: a first champion, then a better and a worse challenger.
 
-Every step is a command of the platform, in a project of its own. The trainings are those of ``make bench-accuracy``:
-its DVC cache is used, so that what was trained there is not trained again.
+Every step is a command of the platform, in a project of its own that begins empty. The trainings are those of ``make
+bench-accuracy``: what was trained there is not trained again.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +31,7 @@ RESULT = Path("docs/results/promotion.json")
 def main() -> None:
     """Promote each in turn, then roll back and forward, then verify; keep what was decided and how long it took."""
     rounds = []
+    shutil.rmtree(Path("var/benchmarks/promotion"), ignore_errors=True)  # a second telling begins without a champion
     for what, name in ROUNDS:
         changes: dict[str, Changes] = {name: {"base": BASE, **CANDIDATES[name]}}
         s = laboratory("promotion", changes, trained_in="accuracy")

@@ -187,6 +187,7 @@ def _started(s: Settings, script: str) -> "subprocess.Popen[str]":
         said.append(line)
         if line.startswith("begins"):
             return process
+    process.communicate()  # or what it leaves open fails whichever test comes next
     raise AssertionError("".join(said))
 
 
