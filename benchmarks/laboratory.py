@@ -4,6 +4,7 @@ It runs the real stages (`dvc repro`) with its own params.yaml, and goes on wher
 """
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -34,8 +35,8 @@ def laboratory(
         candidates: by name, what differs from the candidate of params.yaml that ``base`` names.
         external: folders below ``other-labs`` that the evaluation measures as well.
         inputs: declared beside those of params.yaml.
-        trained_in: another laboratory whose trainings are used, where it is there: its DVC cache, and a copy of its
-            MLflow database as it was when this one was first laid out.
+        trained_in: another laboratory whose trainings are used, where it is there: its DVC cache, and copies of its
+            MLflow database and audit log as they were when this one was first laid out.
 
     Returns:
         Settings of the clone.
@@ -56,7 +57,7 @@ def laboratory(
         sys.exit(f"A number belongs to a commit: commit this first.\n{changed}")
     if trained_in is not None and (cache := root.with_name(trained_in) / ".dvc" / "cache").is_dir():
         _run(root, "dvc", "cache", "dir", "--local", str(cache))
-        _copy_runs(root.with_name(trained_in), root)
+        _copy_memory(Settings(root=root.with_name(trained_in)), Settings(root=root))
     params = root / "params.yaml"
     content = yaml.safe_load(params.read_text(encoding="utf-8"))
     known = content["candidates"]
@@ -91,12 +92,15 @@ def commit(root: Path, *, short: bool = True) -> str:
     return _run(root, "git", "rev-parse", *(["--short"] if short else []), "HEAD").strip()
 
 
-def _copy_runs(trained: Path, root: Path) -> None:
-    source, copy = (Settings(root=place).state / "mlflow.db" for place in (trained, root))
-    if source.exists() and not copy.exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(source)) as known, closing(sqlite3.connect(copy)) as here:
-            known.backup(here)
+def _copy_memory(known: Settings, here: Settings) -> None:
+    source, copy = (s.state / "mlflow.db" for s in (known, here))
+    if not source.exists() or copy.exists():
+        return
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    if known.audit_log.exists():
+        shutil.copyfile(known.audit_log, here.audit_log)
+    with closing(sqlite3.connect(source)) as runs, closing(sqlite3.connect(copy)) as copied:
+        runs.backup(copied)
 
 
 def _run(root: Path, *command: str, shown: bool = False) -> str:

@@ -35,6 +35,7 @@ def main() -> None:
     for what, name in ROUNDS:
         changes: dict[str, Changes] = {name: {"base": BASE, **CANDIDATES[name]}}
         s = laboratory("promotion", changes, trained_in="accuracy")
+        command(s, "python", "-m", "pipelines", "version-data")
         repro(s)
         told = command(s, "python", "-m", "pipelines", "promote")
         rounds.append({"round": what, "candidate": name, **_decided(s)})
