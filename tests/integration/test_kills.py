@@ -1,5 +1,6 @@
 """Releases and rollbacks that are killed anywhere while people ask: BLOODYSPY_TEST_KILLS of them, 6 unless told."""
 
+import contextlib
 import json
 import os
 import random
@@ -162,7 +163,8 @@ def _kill(s: Settings, script: str, draw: random.Random, whole: float, is_open: 
                 time.sleep(0.002)
             time.sleep(draw.uniform(0, 1.2 * is_open))
         over = process.poll() is not None
-        os.killpg(process.pid, signal.SIGKILL)  # Prefect's ephemeral server, too
+        with contextlib.suppress(ProcessLookupError):  # it may have come to its end
+            os.killpg(process.pid, signal.SIGKILL)  # Prefect's ephemeral server, too
         process.wait(60)
     if over:
         return "after its end"
