@@ -36,6 +36,9 @@ def main() -> None:
         changes: dict[str, Changes] = {name: {"base": BASE, **CANDIDATES[name]}}
         s = laboratory("promotion", changes, trained_in="accuracy")
         command(s, "python", "-m", "pipelines", "version-data")
+        repro(s, f"train@{name}")
+        # Taken from the cache of an earlier telling, an evaluation would not be on its run here.
+        repro(s, "--single-item", "--force", f"evaluate@{name}")
         repro(s)
         told = command(s, "python", "-m", "pipelines", "promote")
         rounds.append({"round": what, "candidate": name, **_decided(s)})
