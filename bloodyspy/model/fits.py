@@ -33,7 +33,7 @@ from bloodyspy.model.artifact import NETWORK, sha256
 from bloodyspy.model.backend import keras
 from bloodyspy.model.checkpoint import HISTORY, Checkpoint, Epoch, kept_of, key_of, read_history
 from bloodyspy.model.provenance import git_commit
-from bloodyspy.model.training import Recorder, tell, train
+from bloodyspy.model.training import Recorder, Watch, tell, train
 from bloodyspy.params import Candidate, Params
 from bloodyspy.settings import Settings
 
@@ -112,12 +112,13 @@ def read_fit(folder: Path) -> Fit:
         ) from exc
 
 
-def fit(name: str, s: Settings, p: Params, recorder: Recorder) -> Fit:
+def fit(name: str, s: Settings, p: Params, recorder: Recorder, watch: Watch = lambda _: None) -> Fit:
     """Train one candidate and leave ``build/fits/<name>/``: network.keras, history.csv, fit.json, seeds/.
 
     With several seeds each is a run below the candidate's, and the one with the lowest loss on the validation part is
     kept. The state is kept after each epoch: after a kill the same call goes on from there. A fit that was finished
-    before, with the same candidate, data and code, is put in place again and not repeated.
+    before, with the same candidate, data and code, is put in place again and not repeated. ``watch`` is told of each
+    epoch, see :func:`bloodyspy.model.training.train`.
 
     Raises:
         DataMissing: no data version, manifest or prepared array.
@@ -130,7 +131,7 @@ def fit(name: str, s: Settings, p: Params, recorder: Recorder) -> Fit:
     checkpoint = Checkpoint(siblings / f"{name}-{_key(candidate, spec, s)}")
     with checkpoint.held():
         if not checkpoint.finished.is_dir():
-            _fit(name, candidate, spec, checkpoint, recorder, s)
+            _fit(name, candidate, spec, checkpoint, recorder, s, watch)
             done = read_fit(checkpoint.finished)
         else:
             logger.info("%s: already fitted, nothing to train", name)
@@ -175,7 +176,13 @@ class _Trained:
 
 
 def _fit(
-    name: str, candidate: Candidate, spec: InputSpec, checkpoint: Checkpoint, recorder: Recorder, s: Settings
+    name: str,
+    candidate: Candidate,
+    spec: InputSpec,
+    checkpoint: Checkpoint,
+    recorder: Recorder,
+    s: Settings,
+    watch: Watch,
 ) -> None:
     # Told before training: whoever imports images meanwhile changes what data.dvc says.
     commit, version = git_commit(s.root), data_version(s.root)
@@ -186,7 +193,7 @@ def _fit(
         with _run_below(recorder, name, candidate, seed) as own:
             words = f"{name} seed {seed}" if candidate.seeds > 1 else name
             place = _of_seed(checkpoint, seed)
-            history = train(words, candidate.model_copy(update={"seed": seed}), spec, place, own, s)
+            history = train(words, candidate.model_copy(update={"seed": seed}), spec, place, own, s, watch)
             kept = kept_of(history, candidate.epochs)
             trained.append(_Trained(_facts_of(seed, own.run_id, kept, history), place.finished, history))
     best = min(trained, key=lambda one: one.facts.val_loss)
