@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.images.statistics import STATISTICS, ImageStatistics
+from bloodyspy.policy import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +26,16 @@ class Observation:
     statistics: ImageStatistics
     probabilities: tuple[float, ...]
     """One per cell type, in their order; they sum to 1."""
+    verdict: Verdict
+    """Whether the answer goes out unseen."""
     provenance: Provenance
 
     @classmethod
     def of(
-        cls, statistics: ImageStatistics, probabilities: NDArray[np.float32], provenance: Provenance
+        cls, statistics: ImageStatistics, probabilities: NDArray[np.float32], verdict: Verdict, provenance: Provenance
     ) -> "Observation":
         """From the pieces of the road; ``probabilities`` has shape (8,)."""
-        return cls(statistics, tuple(float(p) for p in probabilities), provenance)
+        return cls(statistics, tuple(float(p) for p in probabilities), verdict, provenance)
 
     @property
     def predicted(self) -> CellType:
@@ -51,12 +54,19 @@ class Observation:
             **{f"p_{cell}": p for cell, p in zip(CELL_TYPES, self.probabilities, strict=True)},
             "predicted": str(self.predicted),
             "confidence": self.confidence,
+            "novelty": self.verdict.novelty,
+            "foreignness": self.verdict.foreignness,
+            "action": str(self.verdict.action),
+            "reasons": " ".join(self.verdict.reasons),
             **asdict(self.provenance),
         }
 
 
 PROBABILITIES: tuple[str, ...] = tuple(f"p_{cell}" for cell in CELL_TYPES)
-COLUMNS: tuple[str, ...] = (*STATISTICS, *PROBABILITIES, "predicted", "confidence", "run_id", "data_version")
+COLUMNS: tuple[str, ...] = (
+    *(*STATISTICS, *PROBABILITIES, "predicted", "confidence"),
+    *("novelty", "foreignness", "action", "reasons", "run_id", "data_version"),
+)
 
 # What the service adds to a row; a reference has none of these. `picture` is the place among the pictures of a request,
 # from 0: with the request's id it says which rows of two versions belong to one picture.

@@ -155,6 +155,23 @@ class Evaluation(_Strict):
     )
 
 
+Rate = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class Answers(_Strict):
+    miscoverage: Rate = Field(description="share of each type's cells whose set of plausible types may miss it")
+    error: Rate = Field(description="share of the answers that go out unseen that may be wrong")
+    strange: Rate = Field(description="share of cells at home that may be looked at as unfamiliar, and as foreign")
+    refused: Rate = Field(description="share of cells at home that may be refused for the same, each")
+    quality: Rate = Field(description="share of pictures at home that may be faulted, in each of three respects")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.refused > self.strange:
+            raise ValueError("more cells would be refused (refused) than be looked at (strange)")
+        return self
+
+
 class Schedules(_Strict):
     check_drift: str
     train: str
@@ -169,6 +186,7 @@ class Params(_Strict):
     inputs: dict[Name, InputSpec]
     candidates: dict[Name, Candidate]
     evaluation: Evaluation
+    answers: Answers
     promotion: Promotion
     monitoring: Monitoring
     schedules: Schedules

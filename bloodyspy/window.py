@@ -21,6 +21,7 @@ import pandas as pd
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import MonitoringError
 from bloodyspy.observation import COLUMNS, LIVE_COLUMNS
+from bloodyspy.policy import Action
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ Value = str | int | float | datetime
 Row = dict[str, Value]
 
 # Columns that do not hold a floating-point number, in the reference and in the live log.
-_WORDS = ("predicted", "run_id", "data_version", "request_id")
+_WORDS = ("predicted", "action", "reasons", "run_id", "data_version", "request_id")
+_NAMES = {"predicted": tuple(CELL_TYPES), "action": tuple(Action)}  # what alone such a column may say
 _WHOLE = ("width", "height", "picture", "model_version")
 _ALL = (*COLUMNS, *LIVE_COLUMNS)
 _DTYPES = (
@@ -163,7 +165,7 @@ def _value(name: str, value: object) -> Value:
         if time.tzinfo is not None:
             return time
     elif name in _WORDS and isinstance(value, str):
-        if name != "predicted" or value in tuple(CELL_TYPES):
+        if value in _NAMES.get(name, (value,)):
             return value
     elif name not in _WORDS and isinstance(value, int | float) and math.isfinite(value):
         return int(value) if name in _WHOLE else float(value)

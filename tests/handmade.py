@@ -13,22 +13,25 @@ from pictures import tinted
 
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.dataset.version import DatasetInfo, SourceInfo
+from bloodyspy.evaluation import selective
 from bloodyspy.evaluation.calibration import calibration
 from bloodyspy.evaluation.intervals import wilson
 from bloodyspy.evaluation.metrics import Metrics, score
 from bloodyspy.evaluation.model_card.previous import Previous
 from bloodyspy.evaluation.model_card.writing import write_card
 from bloodyspy.evaluation.origin import PARTS, data_of
-from bloodyspy.evaluation.scores import Cost, External, Scores, Seeds, SeedScore, Stress, StressCell
+from bloodyspy.evaluation.scores import Cost, External, NoCells, Scores, Seeds, SeedScore, Stress, StressCell
 from bloodyspy.images.corruption import STRESSES
 from bloodyspy.images.preprocess import InputSpec, golden_hash, golden_picture
-from bloodyspy.images.statistics import describe
+from bloodyspy.images.statistics import ImageStatistics, describe
 from bloodyspy.model import artifact, golden
 from bloodyspy.model.artifact import Artefact, ModelSpec
 from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.familiarity import COMPARED, Familiarity
 from bloodyspy.model.inference import Precision, Runtime
 from bloodyspy.model.inference_report import InferenceReport, Variant
 from bloodyspy.observation import Observation, Provenance, rows
+from bloodyspy.policy import POLICY, AnswerPolicy, Band, Quality, Reason
 
 _SUBTYPES = {
     CellType.IG: ("metamyelocyte", "myelocyte", "promyelocyte"),
@@ -64,7 +67,14 @@ def scores_of(share_right: float, seed: int = 1, *, external: bool = False, seed
     errors = [wilson(round(400 * (1 - share_right)) + 20 * severity, 1000) for severity in range(1, 6)]
     elsewhere = metrics_of(0.6, 200, seed)
     other = External(
-        name="elsewhere", digest="a" * 64, images=200, unreadable=1, in_data_set=4, duplicates=7, metrics=elsewhere
+        name="elsewhere",
+        digest="a" * 64,
+        images=200,
+        unreadable=1,
+        in_data_set=4,
+        duplicates=7,
+        metrics=elsewhere,
+        answers=selective.measure(*observations_of(0.6, 200, seed)),
     )
     numbers = {"validation_accuracy": 0.9, "test_balanced_accuracy": 0.91, "test_ig_sensitivity": 0.8, "test_ece": 0.02}
     runs = [SeedScore(seed=i, run_id=f"{i:032x}", test_accuracy=0.9 + i / 100, **numbers) for i in (1, 2, 3)]
@@ -73,6 +83,8 @@ def scores_of(share_right: float, seed: int = 1, *, external: bool = False, seed
         test=test,
         test_digest="f" * 64,
         calibration=calibration(1.3, answers_of(share_right, 200, seed + 1), answers_of(share_right, seed=seed)),
+        answers=selective.measure(*observations_of(share_right, seed=seed)),
+        no_cells=NoCells(images=200, reject=wilson(196, 200), auto=wilson(1, 200), kinds={"noise": 1.0, "lines": 0.96}),
         stress=Stress(
             images=200,
             per_class=25,
@@ -99,10 +111,11 @@ def scores_of(share_right: float, seed: int = 1, *, external: bool = False, seed
 
 
 def write_graph(path: Path, size: int, seed: int = 0) -> None:
-    """A graph of the artefact's signature: mean colour, a linear layer, softmax."""
+    """A graph of the artefact's signature: mean colour, a linear layer, softmax. Its features are the pixels."""
     weights = np.random.default_rng(seed).normal(size=(3, 8)).astype(np.float32) / 32
     nodes = [
         helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Identity", ["values"], ["features"]),
         helper.make_node("ReduceMean", ["values"], ["colours"], axes=[1, 2], keepdims=0),
         helper.make_node("MatMul", ["colours", "weights"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
@@ -111,10 +124,54 @@ def write_graph(path: Path, size: int, seed: int = 0) -> None:
         nodes,
         "colours",
         [helper.make_tensor_value_info("images", TensorProto.UINT8, [None, size, size, 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 8])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 8]),
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, size, size, 3]),
+        ],
         [numpy_helper.from_array(weights, "weights")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def answer_policy(**limits: object) -> AnswerPolicy:
+    """A policy that lets everything out which is more probable than half; ``limits`` change it."""
+    band = Band(statistic="brightness", middle=128.0, spread=1.0)
+    qualities = tuple(Quality(reason=one, bands=(band,), limit=1e6) for one in (Reason.FOCUS, Reason.EXPOSURE))
+    permissive: dict[str, object] = {
+        "images": 400,
+        "least_probability": dict.fromkeys(CELL_TYPES, 0.5),
+        "miscoverage": dict.fromkeys(CELL_TYPES, 0.03),
+        "least_confidence": 0.5,
+        "error": 0.005,
+        "novelty": {"review": 1.0, "reject": 1.0},
+        "foreignness": {"review": 1e6, "reject": 1e6},
+        "refused": 0.002,
+        "qualities": qualities,
+    }
+    return AnswerPolicy.model_validate(permissive | limits)
+
+
+def familiarity() -> Familiarity:
+    """Of mean colours about grey that differ in red only."""
+    axes = np.eye(len(COMPARED)) / 100
+    red = np.eye(3, dtype=np.float32)[:, :1]
+    return Familiarity(np.full(3, 128.0, np.float32), red, np.full(len(COMPARED), 100.0), axes)
+
+
+def judged(
+    probabilities: NDArray[np.floating], provenance: Provenance, statistics: ImageStatistics | None = None
+) -> Observation:
+    """An observation of an answer (8,), judged by the permissive policy; of the golden picture where none is told."""
+    seen = statistics or describe(golden_picture())
+    answer = np.asarray(probabilities, np.float32)
+    return Observation.of(seen, answer, answer_policy().judge(answer, 0.5, 1.0, seen), provenance)
+
+
+def observations_of(share_right: float, n: int = 400, seed: int = 0) -> tuple[NDArray[np.int64], list[Observation]]:
+    """Labels and observations of a classifier that is right about that share."""
+    labels, probabilities = answers_of(share_right, n, seed)
+    statistics, provenance = describe(golden_picture()), Provenance("0" * 32, "d" * 32)
+    return labels, [judged(one, provenance, statistics) for one in probabilities]
 
 
 def write_golden(place: Path, spec: ModelSpec) -> None:
@@ -162,6 +219,7 @@ def make_artefact(
     data_version: str = "d" * 32,
     scores: Scores | None = None,
     previous: Previous | None = None,
+    policy: AnswerPolicy | None = None,
 ) -> Artefact:
     """A sealed artefact that the platform's tools take for a model."""
     place.mkdir(parents=True)
@@ -198,10 +256,10 @@ def make_artefact(
     data = data_of(data_version, manifest_digest, frame, DatasetInfo(synthetic=synthetic, sources=(source,)))
     (place / artifact.DATA).write_text(data.model_dump_json(indent=2))
     (place / artifact.METRICS).write_text((scores or scores_of(share_right)).model_dump_json(indent=2))
+    (place / POLICY).write_text((policy or answer_policy()).model_dump_json(indent=2))
+    familiarity().write(place)
     write_card(place, previous)
-    seen = Observation.of(
-        describe(golden_picture()), np.full(8, 1 / 8, dtype=np.float32), Provenance(run_id, data_version)
-    )
+    seen = judged(np.full(8, 1 / 8), Provenance(run_id, data_version))
     pd.DataFrame(rows([seen])).to_parquet(place / artifact.REFERENCE)
     write_golden(place, spec)
     return artifact.seal(place)

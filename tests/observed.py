@@ -31,6 +31,8 @@ def observed(
     frame[list(PROBABILITIES)] = random.dirichlet(np.ones(len(CELL_TYPES)), rows)
     frame["predicted"] = [str(CELL_TYPES[cell]) for cell in cells]
     frame["confidence"] = random.beta(8, 2, rows)
+    frame["novelty"], frame["foreignness"] = random.beta(2, 8, rows), random.gamma(9, 0.1, rows)
+    frame["action"], frame["reasons"] = "auto", ""
     frame["run_id"], frame["data_version"] = run_id, "d" * 32
     return frame[list(COLUMNS)]
 

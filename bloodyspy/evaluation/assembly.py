@@ -17,37 +17,47 @@ from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import ArtefactInvalid
-from bloodyspy.evaluation import cost, external, seeds, stress
+from bloodyspy.evaluation import cost, external, no_cells, seeds, selective, stress
 from bloodyspy.evaluation.calibration import Reliability, calibration
 from bloodyspy.evaluation.model_card.previous import read_previous
 from bloodyspy.evaluation.model_card.writing import write_card
 from bloodyspy.evaluation.origin import data_of
+from bloodyspy.evaluation.policy_fitting import fit_familiarity, fit_policy
 from bloodyspy.evaluation.scores import Scores
 from bloodyspy.evaluation.scoring import (
     digest_of,
     inputs_of,
     labels_and_probabilities,
     labels_of,
+    observe,
     part_of,
     predict,
     score_predictions,
+    statistics_of,
+    table,
 )
+from bloodyspy.evaluation.selective import Selective
 from bloodyspy.evaluation.stress import choose as choose_pictures
 from bloodyspy.images.preprocess import golden_hash
 from bloodyspy.images.statistics import STATISTICS
 from bloodyspy.images.synthetic import draw_each
 from bloodyspy.model import artifact, golden, precision
 from bloodyspy.model.artifact import Artefact, ModelSpec
+from bloodyspy.model.calibration import tempered
 from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.familiarity import pooled
 from bloodyspy.model.fits import Fit, SeedFit, read_fit
+from bloodyspy.model.inference import InferenceGraph
 from bloodyspy.model.inference_report import InferenceReport
 from bloodyspy.observation import COLUMNS, Observation, rows
 from bloodyspy.params import Candidate, Params
+from bloodyspy.policy import POLICY
 from bloodyspy.settings import Settings
 
 _TYPICAL = 32  # training pictures of each type that the eight-bit graph's ranges are taken from
 _TIMED = 8  # pictures of each type that the whole road is timed on
 _DRAWN = 0  # seed of the golden pictures
+_EMBEDDED = 512  # training pictures whose feature maps are in memory at a time
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +95,7 @@ def assemble(name: str, s: Settings, p: Params, unseal: Unseal) -> Artefact:
     _write(building / artifact.INFERENCE, report)
     spec = _spec(fit, report)
     _write(building / artifact.SPEC, spec)
+    _fit_policy(building, spec, parts, s, p)
     _write(building / artifact.TRAINING, Training(fit=fit, kept=fit.kept, candidate=p.candidate(name)))
     dataset = read_dataset(s.data)
     _write(building / artifact.DATA, data_of(fit.data_version, fit.manifest_digest, read_manifest(s.manifest), dataset))
@@ -94,8 +105,10 @@ def assemble(name: str, s: Settings, p: Params, unseal: Unseal) -> Artefact:
     _write(building / artifact.GOLDEN, golden.make(classifier, draw_each(_DRAWN)))
 
     parts["test"] = unseal(fit, artifact.sha256(building / artifact.NETWORK))
-    predictions = {part: predict(classifier, s, p, parts[part]) for part in ("validation", "test")}
-    scores = _measure(fit, classifier, report, predictions, parts, s, p)
+    observations = {part: observe(classifier, s, p, parts[part]) for part in ("validation", "test")}
+    predictions = {part: table(parts[part], seen) for part, seen in observations.items()}
+    answers = selective.measure(labels_of(parts["test"]["cell_type"]), observations["test"])
+    scores = _measure(fit, classifier, report, answers, predictions, parts, s, p)
     _write(building / artifact.METRICS, scores)
     write_card(building, read_previous(s, fit.run_id))
     artifact.seal(building)
@@ -123,6 +136,31 @@ def _choose(building: Path, fit: Fit, parts: Mapping[str, pd.DataFrame], s: Sett
     return precision.choose(building / artifact.NETWORK, building, typical, validation, calibration, s.threads)
 
 
+def _fit_policy(building: Path, spec: ModelSpec, parts: Mapping[str, pd.DataFrame], s: Settings, p: Params) -> None:
+    """Write what the training pictures are like and the answer policy's limits, as the graph that serves has them."""
+    graph = InferenceGraph(building / spec.graph, s.threads, spec.runtime, spec.precision)
+    learnt, calibration = parts["train"], parts["calibration"]
+    seen = np.concatenate(
+        [
+            pooled(graph.infer(inputs_of(spec.input, s, p, learnt.iloc[i : i + _EMBEDDED])).features)
+            for i in range(0, len(learnt), _EMBEDDED)
+        ]
+    )
+    familiarity = fit_familiarity(seen, statistics_of(learnt))
+    familiarity.write(building)
+    statistics = statistics_of(calibration)
+    inferred = graph.infer(inputs_of(spec.input, s, p, calibration))
+    policy = fit_policy(
+        labels_of(calibration["cell_type"]),
+        tempered(inferred.probabilities, spec.temperature),
+        familiarity.novelty(inferred.features),
+        np.array([familiarity.foreignness(one) for one in statistics]),
+        statistics,
+        p.answers,
+    )
+    _write(building / POLICY, policy)
+
+
 def _labelled(fit: Fit, images: pd.DataFrame, s: Settings, p: Params) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return inputs_of(fit.input, s, p, images), labels_of(images["cell_type"])
 
@@ -131,6 +169,7 @@ def _measure(
     fit: Fit,
     classifier: Classifier,
     report: InferenceReport,
+    answers: Selective,
     predictions: Mapping[str, pd.DataFrame],
     parts: Mapping[str, pd.DataFrame],
     s: Settings,
@@ -147,6 +186,8 @@ def _measure(
         test=score_predictions(predictions["test"]),
         test_digest=digest_of(parts["test"]),
         calibration=calibration(draft.spec.temperature, before["calibration"], before["test"]),
+        answers=answers,
+        no_cells=no_cells.measure(classifier),
         stress=stress.measure(classifier, s, p, parts["test"]),
         external=tuple(
             external.measure(classifier, name, s.root / folder, known) for name, folder in p.evaluation.external.items()

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bloodyspy.cells import CellType, cell_type_of_folder
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.errors import DataError, ImageError, SourceError
+from bloodyspy.evaluation import selective
 from bloodyspy.evaluation.metrics import score
 from bloodyspy.evaluation.scores import External
 from bloodyspy.images.files import find, read
 from bloodyspy.model.classifier import Classifier
+from bloodyspy.observation import Observation
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _WANTED = "a folder per cell type, such as `basophil/`, with pictures in it"
 class _Answer:
     sha256: str
     cell_type: CellType
-    probabilities: NDArray[np.float32]
+    observation: Observation
 
 
 def measure(classifier: Classifier, name: str, folder: Path, data_set: Collection[str] = frozenset()) -> External:
@@ -64,6 +65,8 @@ def measure(classifier: Classifier, name: str, folder: Path, data_set: Collectio
     if unreadable or left_out or duplicates:
         counts = f"{unreadable} unreadable files, {left_out} pictures of the data set, {duplicates} copies"
         logger.warning("%s: left out %s", name, counts)
+    labels = np.array([answer.cell_type.position for answer in scored])
+    observations = [answer.observation for answer in scored]
     identity = sorted(f"{answer.sha256} {answer.cell_type}" for answer in scored)
     return External(
         name=name,
@@ -72,10 +75,8 @@ def measure(classifier: Classifier, name: str, folder: Path, data_set: Collectio
         unreadable=unreadable,
         in_data_set=left_out,
         duplicates=duplicates,
-        metrics=score(
-            np.array([answer.cell_type.position for answer in scored]),
-            np.stack([answer.probabilities for answer in scored]),
-        ),
+        metrics=score(labels, np.array([seen.probabilities for seen in observations])),
+        answers=selective.measure(labels, observations),
     )
 
 
@@ -109,7 +110,7 @@ def _answer(classifier: Classifier, path: Path, cell_type: CellType) -> _Answer 
     """None where the file cannot be read or is no picture."""
     try:
         payload = read(path)
-        prepared = classifier.prepare(payload)
+        observation = classifier.observe(payload)
     except (ImageError, OSError):
         return None
-    return _Answer(hashlib.sha256(payload).hexdigest(), cell_type, classifier.probabilities(prepared[None])[0])
+    return _Answer(hashlib.sha256(payload).hexdigest(), cell_type, observation)

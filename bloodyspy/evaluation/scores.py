@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bloodyspy.evaluation.calibration import Calibration
 from bloodyspy.evaluation.intervals import Estimate
 from bloodyspy.evaluation.metrics import Metrics
+from bloodyspy.evaluation.selective import Selective
 from bloodyspy.images.corruption import Shift
 
 
@@ -61,6 +62,22 @@ class External(BaseModel):
     duplicates: int = Field(default=0, ge=0)
     """Further copies of a picture, and every copy of one that stands under several types; they are in no score."""
     metrics: Metrics
+    answers: Selective
+    """What the answer policy does to them."""
+
+
+class NoCells(BaseModel):
+    """What the answer policy does to drawn pictures of nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int = Field(ge=1)
+    reject: Estimate
+    """Share that is refused as no cell; Wilson interval."""
+    auto: Estimate
+    """Share that is named unseen."""
+    kinds: dict[str, float]
+    """Share of each kind that is refused."""
 
 
 class Cost(BaseModel):
@@ -136,6 +153,9 @@ class Scores(BaseModel):
     test_digest: str
     """SHA-256 over the digests of the sealed images: two models were scored on the same ones only where it is equal."""
     calibration: Calibration
+    answers: Selective
+    """What the answer policy does to the sealed part."""
+    no_cells: NoCells
     stress: Stress
     external: tuple[External, ...] = ()
     """One for each folder that params.yaml names."""
@@ -146,14 +166,17 @@ class Scores(BaseModel):
     def flat(self) -> dict[str, float]:
         """Flat numbers for MLflow and ``dvc metrics``: ``x``, ``x_low`` and ``x_high`` for each estimate.
 
-        Each begins with what it is of: ``validation_``, ``test_``, ``calibration_``, ``stress_``, ``external_<name>_``,
-        ``cost_`` or ``seeds_``.
+        Each begins with what it is of: ``validation_``, ``test_``, ``calibration_``, ``answers_``, ``no_cells_``,
+        ``stress_``, ``external_<name>_``, ``cost_`` or ``seeds_``.
         """
         numbers = _prefixed("validation", self.validation.flat()) | _prefixed("test", self.test.flat())
         numbers |= _prefixed("calibration", _calibration(self.calibration)) | _prefixed("stress", _stress(self.stress))
+        numbers |= _prefixed("answers", self.answers.flat())
+        numbers |= _prefixed("no_cells", self.no_cells.reject.flat("reject") | self.no_cells.auto.flat("auto"))
         for other in self.external:
             name = re.sub(r"[^0-9a-z]+", "_", other.name.lower())
             numbers |= _prefixed(f"external_{name}", {"unreadable": other.unreadable, **other.metrics.flat()})
+            numbers |= _prefixed(f"external_{name}_answers", other.answers.flat())
         numbers |= _prefixed("cost", self.cost.model_dump())
         if self.seeds:
             for statistic, found in (("mean", self.seeds.mean), ("sd", self.seeds.standard_deviation)):

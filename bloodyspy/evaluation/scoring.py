@@ -1,12 +1,13 @@
 """A model's answers on one part of the data set."""
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.cells import CellType
 from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.preparation import load_prepared
@@ -15,13 +16,17 @@ from bloodyspy.errors import DataError, SealedPart
 from bloodyspy.evaluation.metrics import Metrics, score
 from bloodyspy.images.decode import decode
 from bloodyspy.images.preprocess import InputSpec, centre, to_array
+from bloodyspy.images.statistics import STATISTICS, ImageStatistics
 from bloodyspy.model.classifier import Classifier
-from bloodyspy.observation import PROBABILITIES
+from bloodyspy.observation import PROBABILITIES, Observation
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings
 
 # Columns of a frame of predictions, one row an image: where it is, what it is, what was answered.
-PREDICTIONS: tuple[str, ...] = ("path", "part", "actual", "subtype", "predicted", "confidence", *PROBABILITIES)
+PREDICTIONS: tuple[str, ...] = (
+    *("path", "part", "actual", "subtype", "predicted", "confidence", "action", "novelty", "foreignness"),
+    *PROBABILITIES,
+)
 
 _BATCH = 64
 
@@ -83,17 +88,36 @@ def predict(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) 
     Returns:
         A frame with the columns of :data:`PREDICTIONS`, in the order of ``rows``.
     """
+    return table(rows, observe(classifier, s, p, rows))
+
+
+def observe(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) -> list[Observation]:
+    """Observations of rows of the manifest, in their order, from the statistics and inputs that are known already."""
     inputs = inputs_of(classifier.spec.input, s, p, rows)
-    batches = [classifier.probabilities(inputs[i : i + _BATCH]) for i in range(0, len(inputs), _BATCH)]
-    probabilities = np.concatenate(batches)
+    statistics = statistics_of(rows)
+    batches = [slice(i, i + _BATCH) for i in range(0, len(inputs), _BATCH)]
+    return [seen for batch in batches for seen in classifier.observed(statistics[batch], inputs[batch])]
+
+
+def statistics_of(rows: pd.DataFrame) -> list[ImageStatistics]:
+    """Image statistics of rows of the manifest, as ``validate`` took them."""
+    return [ImageStatistics(*row) for row in rows[list(STATISTICS)].itertuples(index=False)]
+
+
+def table(rows: pd.DataFrame, observations: Sequence[Observation]) -> pd.DataFrame:
+    """Rows of the manifest and their observations as a frame with the columns of :data:`PREDICTIONS`."""
+    probabilities = np.array([seen.probabilities for seen in observations], np.float32)
     answers = pd.DataFrame(
         {
             "path": rows["path"].to_numpy(),
             "part": rows["part"].to_numpy(),
             "actual": rows["cell_type"].to_numpy(),
             "subtype": rows["subtype"].to_numpy(),
-            "predicted": [str(CELL_TYPES[index]) for index in probabilities.argmax(axis=1)],
+            "predicted": [str(seen.predicted) for seen in observations],
             "confidence": probabilities.max(axis=1),
+            "action": [str(seen.verdict.action) for seen in observations],
+            "novelty": [seen.verdict.novelty for seen in observations],
+            "foreignness": [seen.verdict.foreignness for seen in observations],
         }
     )
     return answers.assign(**{name: probabilities[:, i] for i, name in enumerate(PROBABILITIES)})

@@ -3,11 +3,13 @@
 =====================  ===========================================================================
 ``spec.json``          :class:`ModelSpec`: what the network is, was trained on, expects and runs in
 ``network.keras``      the trained network
-``graph.onnx``         the same as an inference graph, float32, uint8 in, probabilities out
+``graph.onnx``         the same as an inference graph, float32, uint8 in, probabilities and feature maps out
 ``graph.int8.onnx``    the same in eight bits; only where the parity gate let it through
 ``inference.json``     what the gate measured of each runtime and precision, and which serves
 ``training.json``      the fit and the candidate's params
 ``data.json``          the data set: digests, sources, pictures of each class in each part
+``familiarity.npz``    what the training pictures are like, to tell what is unlike them
+``policy.json``        the limits beyond which an answer is reviewed or refused
 ``reference.parquet``  observations of the calibration part: what normal pictures look like
 ``golden.json``        drawn cells and the answers to them at assembly: what it has to answer elsewhere too
 ``metrics.json``       scores with intervals
@@ -29,14 +31,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import ArtefactInvalid, PreprocessMismatch
 from bloodyspy.images.preprocess import InputSpec, golden_hash
+from bloodyspy.model.familiarity import FAMILIARITY
 from bloodyspy.model.inference import Precision, Runtime
 from bloodyspy.observation import Provenance
+from bloodyspy.policy import POLICY
 
 SPEC, NETWORK, GRAPH, GRAPH_INT8 = "spec.json", "network.keras", "graph.onnx", "graph.int8.onnx"
 INFERENCE, TRAINING, DATA = "inference.json", "training.json", "data.json"
 REFERENCE, METRICS, CARD, CARD_HTML = "reference.parquet", "metrics.json", "card.md", "card.html"
 GOLDEN, DIGESTS = "golden.json", "digests.json"
-FILES = (SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, REFERENCE, GOLDEN, METRICS, CARD, CARD_HTML)
+FILES = (
+    *(SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, FAMILIARITY, POLICY, REFERENCE, GOLDEN, METRICS),
+    *(CARD, CARD_HTML),
+)
 """What every artefact has; :attr:`Artefact.files` is what this one has."""
 
 
@@ -45,7 +52,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
     candidate: str
     network: str
     input: InputSpec

@@ -1,5 +1,6 @@
 """The one loader and the one road: bytes in, observation out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,13 @@ from numpy.typing import NDArray
 
 from bloodyspy.images.decode import MAX_PIXELS, decode
 from bloodyspy.images.preprocess import to_array
-from bloodyspy.images.statistics import describe
+from bloodyspy.images.statistics import ImageStatistics, describe
 from bloodyspy.model.artifact import Artefact, ModelSpec
 from bloodyspy.model.calibration import tempered
+from bloodyspy.model.familiarity import Familiarity
 from bloodyspy.model.inference import InferenceGraph
 from bloodyspy.observation import Observation
+from bloodyspy.policy import AnswerPolicy
 
 
 class Classifier:
@@ -21,6 +24,8 @@ class Classifier:
         self.artefact = artefact
         spec = artefact.spec
         self._graph = InferenceGraph(artefact.path / spec.graph, threads, spec.runtime, spec.precision)
+        self.familiarity = Familiarity.read(artefact.path)
+        self.policy = AnswerPolicy.read(artefact.path)
 
     @classmethod
     def load(cls, path: Path, threads: int = 1) -> "Classifier":
@@ -52,6 +57,19 @@ class Classifier:
             UnreadableImage, ImageTooLarge: from decoding.
         """
         pixels = decode(payload, max_pixels).pixels
-        statistics = describe(pixels)
-        array = to_array(pixels, self.spec.input)
-        return Observation.of(statistics, self.probabilities(array[None])[0], self.spec.provenance)
+        (observation,) = self.observed([describe(pixels)], to_array(pixels, self.spec.input)[None])
+        return observation
+
+    def observed(self, statistics: Sequence[ImageStatistics], batch: NDArray[np.uint8]) -> list[Observation]:
+        """The road's second half: statistics and inputs (n, size, size, 3) of n pictures to their observations."""
+        inferred = self._graph.infer(batch)
+        probabilities = tempered(inferred.probabilities, self.spec.temperature)
+        novelty = self.familiarity.novelty(inferred.features)
+        verdicts = (
+            self.policy.judge(answer, float(new), self.familiarity.foreignness(seen), seen)
+            for seen, answer, new in zip(statistics, probabilities, novelty, strict=True)
+        )
+        return [
+            Observation.of(seen, answer, verdict, self.spec.provenance)
+            for seen, answer, verdict in zip(statistics, probabilities, verdicts, strict=True)
+        ]

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 
 from bloodyspy.errors import ExportMismatch
 from bloodyspy.model.backend import keras
-from bloodyspy.model.network import OUTPUT
+from bloodyspy.model.inference import FEATURES, PROBABILITIES
 
 _OPSET = 17
+_POOLING = "pool"  # layer of every network that takes the last feature maps
 _BATCH = 64
 
 
 def export(network: Path, graph: Path) -> None:
-    """Write a network as an ONNX graph: uint8 (n, size, size, 3) in, float32 (n, 8) out, n free.
+    """Write a network as an ONNX graph: uint8 (n, size, size, 3) in, float32 out, n free.
+
+    Its outputs are the probabilities (n, 8) and the last feature maps (n, rows, columns, channels).
 
     By way of a SavedModel and the command of tf2onnx: the shorter roads give graphs of some networks that no engine
     takes. That a graph was written proves nothing; it has to pass :func:`bloodyspy.model.precision.choose`.
@@ -32,10 +35,12 @@ def export(network: Path, graph: Path) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         saved, written = Path(folder) / "saved_model", graph.with_name(f".{graph.name}.writing")
-        keras.models.load_model(network, compile=False).export(saved, format="tf_saved_model", verbose=False)
+        model = keras.models.load_model(network, compile=False)
+        outputs = [model.output, model.get_layer(_POOLING).input]
+        keras.Model(model.inputs, outputs).export(saved, format="tf_saved_model", verbose=False)
         converter = (sys.executable, "-m", "tf2onnx.convert", "--saved-model", saved, "--output", written)
         done = subprocess.run(
-            [*converter, "--opset", str(_OPSET), "--rename-outputs", OUTPUT],
+            [*converter, "--opset", str(_OPSET), "--rename-outputs", f"{PROBABILITIES},{FEATURES}"],
             # The conversion is a walk over the graph: more threads only compete, and a GPU is not needed.
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
             capture_output=True,

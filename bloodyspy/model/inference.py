@@ -1,8 +1,9 @@
 """Runs the exported graph. The one place that knows which engine does it; no TensorFlow here."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -37,8 +38,22 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+PROBABILITIES, FEATURES = "probabilities", "features"
+"""Names of a graph's outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What a graph says of a batch."""
+
+    probabilities: NDArray[np.float32]
+    """(n, 8), rows sum to 1."""
+    features: NDArray[np.float32]
+    """The network's last feature maps, before they are pooled: (n, rows, columns, channels)."""
+
+
 class InferenceGraph:
-    """An ONNX graph: uint8 RGB (n, size, size, 3) in, float32 probabilities (n, 8) out, n free.
+    """An ONNX graph: uint8 RGB (n, size, size, 3) in, float32 probabilities (n, 8) and feature maps out, n free.
 
     Safe to call from several threads; calls then run at the same time.
     """
@@ -75,10 +90,19 @@ class InferenceGraph:
         Raises:
             GraphRefused: the engine took the graph and cannot run it.
         """
+        return self.infer(batch).probabilities
+
+    def infer(self, batch: NDArray[np.uint8]) -> Inferred:
+        """Probabilities and feature maps of a batch.
+
+        Raises:
+            GraphRefused: the engine took the graph and cannot run it.
+        """
         if not len(batch):
-            return np.empty((0, len(CELL_TYPES)), dtype=np.float32)
+            return Inferred(np.empty((0, len(CELL_TYPES)), np.float32), np.empty((0, 1, 1, 1), np.float32))
         with self._refusals():
-            return np.concatenate([self._engine(batch[start : start + BATCH]) for start in range(0, len(batch), BATCH)])
+            parts = [self._engine(batch[start : start + BATCH]) for start in range(0, len(batch), BATCH)]
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -108,9 +132,15 @@ def _errors_of(runtime: Runtime) -> tuple[type[Exception], ...]:
     )
 
 
+def _joined(parts: Sequence[Inferred]) -> Inferred:
+    return Inferred(
+        np.concatenate([part.probabilities for part in parts]), np.concatenate([part.features for part in parts])
+    )
+
+
 class _Engine(Protocol):
-    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """1 to :data:`BATCH` pictures in, their probabilities out."""
+    def __call__(self, batch: NDArray[np.uint8]) -> Inferred:
+        """1 to :data:`BATCH` pictures in."""
 
 
 class _OnnxRuntime:
@@ -126,9 +156,9 @@ class _OnnxRuntime:
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
-    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        (probabilities,) = self._session.run(None, {self._input: batch})
-        return np.asarray(probabilities, dtype=np.float32)
+    def __call__(self, batch: NDArray[np.uint8]) -> Inferred:
+        probabilities, features = self._session.run((PROBABILITIES, FEATURES), {self._input: batch})
+        return Inferred(np.asarray(probabilities, np.float32), np.asarray(features, np.float32))
 
 
 class _OpenVino:
@@ -154,13 +184,14 @@ class _OpenVino:
         self._one = self._compile(1)
         self._many: _FixedBatch | None = None
 
-    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, batch: NDArray[np.uint8]) -> Inferred:
         if len(batch) <= BATCH // 2:
-            return np.concatenate([self._one(batch[i : i + 1]) for i in range(len(batch))])
+            return _joined([self._one(batch[i : i + 1]) for i in range(len(batch))])
         with self._lock:
             self._many = self._many or self._compile(BATCH)
         filled = batch[np.arange(BATCH) % len(batch)] if len(batch) < BATCH else batch
-        return self._many(filled)[: len(batch)]
+        found = self._many(filled)
+        return Inferred(found.probabilities[: len(batch)], found.features[: len(batch)])
 
     def _compile(self, size: int) -> "_FixedBatch":
         import openvino
@@ -178,13 +209,14 @@ class _FixedBatch:
         self._compiled = compiled
         self._idle: SimpleQueue[openvino.InferRequest] = SimpleQueue()
 
-    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, batch: NDArray[np.uint8]) -> Inferred:
         try:
             request = self._idle.get_nowait()
         except Empty:
             request = self._compiled.create_infer_request()
         try:
             answer = request.infer([np.ascontiguousarray(batch)], share_inputs=True)
-            return np.array(answer[0], dtype=np.float32)  # a copy: the buffer is the next caller's
+            # copies: the buffers are the next caller's
+            return Inferred(np.array(answer[PROBABILITIES], np.float32), np.array(answer[FEATURES], np.float32))
         finally:
             self._idle.put(request)

@@ -9,6 +9,7 @@ from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import ImageError
 from bloodyspy.model.artifact import ModelSpec
 from bloodyspy.observation import Observation
+from bloodyspy.policy import Action, AnswerPolicy, Reason
 from bloodyspy.serving.reading import Reading
 from bloodyspy.serving.served import Served
 from bloodyspy.serving.uploads import Upload
@@ -84,6 +85,11 @@ class Classified(_Answer):
     predicted: CellType
     confidence: float = Field(description="probability of the predicted type, 0 to 1")
     probabilities: dict[CellType, float] = Field(description="fractions that sum to 1")
+    action: Action = Field(description="auto: believe it; review: a person looks first; reject: it is no answer")
+    reasons: list[Reason] = Field(description="why it does not go out unseen; the sentences are at /v1/model")
+    candidates: list[CellType] = Field(description="the types that are plausible")
+    novelty: float = Field(description="how unlike the training cells it looks to the network, 0 to 1")
+    foreignness: float = Field(description="how unlike the training pictures its statistics are, in deviations")
     statistics: Statistics = Field(description="what can be said of the picture without a network")
 
 
@@ -107,6 +113,8 @@ class ServedModelAnswer(_Answer):
     model_version: int
     digest: str
     spec: ModelSpec
+    policy: AnswerPolicy = Field(description="the limits beyond which an answer is reviewed or refused")
+    reasons: dict[Reason, str] = Field(description="what each reason means")
     card: str = Field(description="the model card, Markdown")
 
 
@@ -154,5 +162,10 @@ def _result(upload: Upload, outcome: Observation | ImageError) -> Classified | R
         predicted=outcome.predicted,
         confidence=outcome.confidence,
         probabilities=dict(zip(CELL_TYPES, outcome.probabilities, strict=True)),
+        action=outcome.verdict.action,
+        reasons=list(outcome.verdict.reasons),
+        candidates=list(outcome.verdict.candidates),
+        novelty=outcome.verdict.novelty,
+        foreignness=outcome.verdict.foreignness,
         statistics=Statistics.model_validate(asdict(outcome.statistics)),
     )

@@ -25,8 +25,8 @@ from bloodyspy.observation import COLUMNS, LIVE_COLUMNS, PROBABILITIES, Observat
 
 logger = logging.getLogger(__name__)
 
-_CATEGORICAL = {"predicted", "run_id", "data_version", *LIVE_COLUMNS}
-_PREDICTION = {*PROBABILITIES, "predicted", "confidence"}
+_CATEGORICAL = {"predicted", "action", "reasons", "run_id", "data_version", *LIVE_COLUMNS}
+_PREDICTION = {*PROBABILITIES, "predicted", "confidence", "novelty", "foreignness", "action", "reasons"}
 _SCHEMA = {
     column: (
         "prediction" if column in _PREDICTION else "feature",

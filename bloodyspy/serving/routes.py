@@ -16,6 +16,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 
 from bloodyspy.errors import ImageError
 from bloodyspy.model.artifact import CARD, CARD_HTML
+from bloodyspy.policy import Reason
 from bloodyspy.serving.answers import (
     Classification,
     Fault,
@@ -198,6 +199,8 @@ async def model(request: Request) -> ServedModelAnswer:
         model_version=served.release.version,
         digest=served.release.digest,
         spec=served.classifier.spec,
+        policy=served.classifier.policy,
+        reasons={reason: reason.sentence for reason in Reason},
         card=(served.classifier.artefact.path / CARD).read_text(encoding="utf-8"),
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from handmade import judged
 from numpy.typing import NDArray
 from observed import live, observed
 
@@ -46,9 +47,7 @@ def observe(pictures: Pictures, seed: int) -> list[Observation]:
     for pixels, cell in pictures:
         probabilities = np.full(len(CELL_TYPES), 0.01, dtype=np.float32)
         probabilities[cell.position] = random.uniform(0.8, 0.93)
-        observations.append(
-            Observation.of(describe(pixels), probabilities / probabilities.sum(), Provenance(RUN, DATA))
-        )
+        observations.append(judged(probabilities / probabilities.sum(), Provenance(RUN, DATA), describe(pixels)))
     return observations
 
 
@@ -135,7 +134,9 @@ def test_a_new_model_waits_for_rows_of_its_own(tmp_path: Path, settings: Setting
     artefact = artefact_of(tmp_path / "artefact", observe(pictures, 0))
     assert settings.observations is not None
     assert check_drift(artefact, settings, params).verdict.overall is Overall.INSUFFICIENT  # nobody has asked yet
-    older = [Observation(o.statistics, o.probabilities, Provenance("b" * 32, DATA)) for o in observe(pictures, 1)]
+    older = [
+        Observation(o.statistics, o.probabilities, o.verdict, Provenance("b" * 32, DATA)) for o in observe(pictures, 1)
+    ]
     serve(settings.observations, older)
     check = check_drift(artefact, settings, params)
     assert (check.verdict.overall, check.verdict.rows) == (Overall.INSUFFICIENT, 0)

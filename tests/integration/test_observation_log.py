@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade import judged
 from prometheus_client import REGISTRY
 
-from bloodyspy.images.preprocess import golden_picture
-from bloodyspy.images.statistics import describe
 from bloodyspy.observation import COLUMNS, LIVE_COLUMNS, Observation, Provenance
 from bloodyspy.serving.observation_log import ObservationLog
 
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationW
 
 @pytest.fixture(scope="module")
 def observation() -> Observation:
-    return Observation.of(describe(golden_picture()), np.full(8, 1 / 8, np.float32), Provenance("a" * 32, "d" * 32))
+    return judged(np.full(8, 1 / 8), Provenance("a" * 32, "d" * 32))
 
 
 def rows(folder: Path) -> list[dict[str, object]]:

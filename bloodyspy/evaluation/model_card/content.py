@@ -24,7 +24,7 @@ from bloodyspy.model.provenance import DIRTY, UNKNOWN
 _PURPOSE = {
     "train": "the network's weights",
     "validation": "early stopping, choice between candidates and graphs",
-    "calibration": "the temperature, and the reference of the drift check",
+    "calibration": "the temperature, the limits of the answer policy, the reference of the drift check",
     "test": "sealed: scores only",
     "withheld": "near-duplicates of an image in another part: used for nothing",
 }
@@ -91,8 +91,8 @@ def use() -> Section:
             Paragraph(
                 words(
                     "**Not for** diagnosis: it is no medical device, and no decision about a person may rest on it. "
-                    "It always answers with one of the eight types: blasts, atypical lymphocytes, smudge cells, "
-                    "artefacts and anything else in a picture get one of these names too. It was not made for other "
+                    "It knows eight types only: blasts, atypical lymphocytes, smudge cells and artefacts get one of "
+                    "these names too where the policy does not hold them back (see Answers). It was not made for other "
                     "stains, whole fields of view or bone marrow."
                 )
             ),

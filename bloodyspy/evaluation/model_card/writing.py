@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bloodyspy.evaluation.model_card import changes, content, results, robustness
+from bloodyspy.evaluation.model_card import answers, changes, content, results, robustness
 from bloodyspy.evaluation.model_card.document import Card
 from bloodyspy.evaluation.model_card.facts import Facts
 from bloodyspy.evaluation.model_card.markdown import markdown
@@ -15,7 +15,8 @@ from bloodyspy.model.artifact import CARD, CARD_HTML, METRICS, SPEC, ModelSpec
 def write_card(folder: Path, previous: Previous | None = None) -> None:
     """Write the card into an artefact that is being assembled, from the files that lie in it, just before it is sealed.
 
-    Read are ``spec.json``, ``metrics.json``, ``inference.json``, ``training.json`` and ``data.json``; ``previous`` is
+    Read are ``spec.json``, ``metrics.json``, ``policy.json``, ``inference.json``, ``training.json`` and
+    ``data.json``; ``previous`` is
     written beside them as ``previous.json``.
 
     Raises:
@@ -45,6 +46,7 @@ def card_of(folder: Path) -> Card:
             results.scores(facts, found),
             results.reliability(facts, found),
             results.refusing(facts, found),
+            answers.answers(facts, found),
             robustness.stress(facts, found),
             robustness.external(facts, found),
             robustness.seeds(facts, found),
