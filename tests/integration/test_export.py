@@ -9,7 +9,9 @@ from networks import saved
 from tiny_project import SIZE, pictures
 
 from bloodyspy.errors import GraphRefused
+from bloodyspy.model.backend import keras
 from bloodyspy.model.export import answers, export
+from bloodyspy.model.familiarity import pooled
 from bloodyspy.model.inference import BATCH, InferenceGraph, Runtime
 
 # Keras 3.15 reads TensorFlow's variables through a call that NumPy 2.4 deprecates.
@@ -27,10 +29,23 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_the_graph_takes_bytes_by_name_in_any_number(exported: tuple[Path, Path]) -> None:
     _, graph = exported
     session = onnxruntime.InferenceSession(graph)
-    (pictures_in,), (probabilities_out,) = session.get_inputs(), session.get_outputs()
+    (pictures_in,), (probabilities_out, features_out) = session.get_inputs(), session.get_outputs()
     assert (pictures_in.name, pictures_in.type, pictures_in.shape[1:]) == ("pictures", "tensor(uint8)", [SIZE, SIZE, 3])
     assert (probabilities_out.name, probabilities_out.type) == ("probabilities", "tensor(float)")
+    assert (features_out.name, features_out.type, len(features_out.shape)) == ("features", "tensor(float)", 4)
     assert [path.name for path in graph.parent.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("runtime", Runtime)
+def test_the_feature_maps_are_those_that_the_head_sees(exported: tuple[Path, Path], runtime: Runtime) -> None:
+    """Pooled and put through the head's own layers, they give the network's answers."""
+    network, path = exported
+    batch, _ = pictures(10, seed=3)
+    model = keras.models.load_model(network, compile=False)
+    answer = pooled(InferenceGraph(path, runtime=runtime).infer(batch).features)
+    for layer in model.layers[[layer.name for layer in model.layers].index("pool") + 1 :]:
+        answer = layer(answer)
+    np.testing.assert_allclose(np.asarray(answer), answers(network, batch), atol=1e-4)
 
 
 @pytest.mark.parametrize("runtime", Runtime)

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from handmade import make_artefact, make_forgetful
+from handmade import answer_policy, make_artefact, make_forgetful
 from PIL import Image
 from running import NAME, PASSWORD, Service, served
 from sourced import faults
@@ -57,7 +57,8 @@ def settings(state: Path) -> Settings:
 @pytest.fixture(scope="module")
 def classifier(state: Path, settings: Settings) -> Classifier:
     """The model that the service is told to serve."""
-    artefact = make_artefact(state / "artefact", RUN)
+    policy = answer_policy(novelty={"review": 0.9, "reject": 0.97})
+    artefact = make_artefact(state / "artefact", RUN, policy=policy)
     packaging.store(artefact.path, 1, settings)
     packaging.tell(1, settings)
     return Classifier(artefact)
@@ -143,6 +144,23 @@ def test_one_picture_as_the_original_answered(client: httpx.Client, classifier: 
         cell.spelled_out: round(100 * p, 2) for cell, p in zip(CELL_TYPES, expected.probabilities, strict=True)
     }
     assert "immature granulocyte" in answer["predictions"]
+
+
+def test_each_answer_says_whether_it_may_go_out_unseen(client: httpx.Client, classifier: Classifier) -> None:
+    payloads = [picture(seed) for seed in range(12)]
+    answer = client.post("/v1/classify", files=[("files", (f"{i}.png", one)) for i, one in enumerate(payloads)]).json()
+    told = client.get("/v1/model").json()
+    actions = set()
+    for given, payload in zip(answer["results"], payloads, strict=True):
+        verdict = classifier.observe(payload).verdict
+        assert given["action"] == verdict.action
+        assert given["reasons"] == list(verdict.reasons)
+        assert given["candidates"] == list(verdict.candidates)
+        assert (given["novelty"], given["foreignness"]) == pytest.approx((verdict.novelty, verdict.foreignness))
+        assert set(given["reasons"]) <= set(told["reasons"])
+        actions.add(given["action"])
+    assert actions == {"auto", "review", "reject"}
+    assert told["policy"] == classifier.policy.model_dump(mode="json")
 
 
 def test_several_pictures_and_no_answer_is_lost(client: httpx.Client) -> None:
