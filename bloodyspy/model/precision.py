@@ -13,7 +13,7 @@ from bloodyspy.model.inference import InferenceGraph, Precision, Runtime, comput
 from bloodyspy.model.inference_report import InferenceReport, Variant, fastest
 from bloodyspy.model.parity import Parity, Quality, compare, judge, quality
 from bloodyspy.model.quantization import quantize
-from bloodyspy.model.timing import Speed, machine, measure, memory
+from bloodyspy.model.timing import Speed, machine, measure, memory, overflows_eight_bits
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def choose(
 def _quantize(folder: Path, pictures: NDArray[np.uint8]) -> None:
     """Write the eight-bit graph; where that fails, none, and the log tells why."""
     try:
-        quantize(folder / GRAPH, folder / GRAPH_INT8, pictures)
+        quantize(folder / GRAPH, folder / GRAPH_INT8, pictures, seven_bits=overflows_eight_bits())
     except OSError:  # a full disk is no fault of the graph
         raise
     except Exception as exc:  # noqa: BLE001  three libraries work on it, each with errors of its own

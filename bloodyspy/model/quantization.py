@@ -24,7 +24,7 @@ _QUANTIZED = ("Conv", "Clip", "Relu", "Add", "MaxPool", "AveragePool", "Concat")
 _BATCH = 16
 
 
-def quantize(graph: Path, quantized: Path, pictures: NDArray[np.uint8]) -> None:
+def quantize(graph: Path, quantized: Path, pictures: NDArray[np.uint8], *, seven_bits: bool = False) -> None:
     """Write a graph with eight-bit convolutions: activations unsigned, weights signed with a scale for each channel.
 
     The ranges of the activations are what ``pictures`` reach. That a graph was written proves nothing; it has to pass
@@ -34,6 +34,7 @@ def quantize(graph: Path, quantized: Path, pictures: NDArray[np.uint8]) -> None:
         graph: graph.onnx.
         quantized: the file to write; it appears whole or not at all.
         pictures: prepared pictures of the training part, (n, size, size, 3); a few hundred of all classes.
+        seven_bits: weights use half of their range, so that no sum of products overflows sixteen bits.
     """
     writing = quantized.with_name(f".{quantized.name}.writing")
     with contextlib.ExitStack() as leaving:
@@ -49,6 +50,7 @@ def quantize(graph: Path, quantized: Path, pictures: NDArray[np.uint8]) -> None:
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_QUANTIZED),
             per_channel=True,
+            reduce_range=seven_bits,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,

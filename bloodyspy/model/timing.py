@@ -65,17 +65,29 @@ def memory(path: Path, threads: int, runtime: Runtime, precision: Precision, siz
 
 def machine() -> str:
     """This machine's processor, and those of its instructions for narrow numbers that decide how fast they are."""
-    facts = dict(
-        line.split(":", 1) for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if ":" in line
-    )
-    words = {key.strip(): value.strip() for key, value in facts.items()}
+    words = _processor()
     instructions = [name for name in _INSTRUCTIONS if name in words.get("flags", "").split()]
     usable = len(os.sched_getaffinity(0))
     cores = f"{usable} core{'s' if usable > 1 else ''}"
     return ", ".join([words.get("model name", platform.machine()), cores, *instructions])
 
 
-_INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "bf16")
+def overflows_eight_bits() -> bool:
+    """Whether this processor adds products of eight bits in sixteen, where large ones are cut off: x86 without VNNI."""
+    flags = set(_processor().get("flags", "").split())
+    return "avx2" in flags and not flags & {"avx_vnni", "avx512_vnni", "amx_int8"}
+
+
+def _processor() -> dict[str, str]:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    return {key.strip(): value.strip() for key, value in facts.items()}
+
+
+_INSTRUCTIONS = (
+    *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
+    *("asimddp", "bf16"),
+)
 
 
 def _resident() -> float:

@@ -80,7 +80,9 @@ def test_the_classifier_needs_no_tensorflow() -> None:
 )
 def test_one_place_for_each_step_of_the_road(pattern: str, home: set[str]) -> None:
     # Drawing cells and distorting them is not the road: those two make pictures, the road reads them.
-    makers = {"images/synthetic.py", "images/optics.py", "images/fields.py", "evaluation/figures.py"}
+    makers = {
+        *("images/synthetic.py", "images/optics.py", "images/fields.py", "images/no_cells.py", "evaluation/figures.py")
+    }
     found = {
         str(path.relative_to(ROOT / "bloodyspy"))
         if path.is_relative_to(ROOT / "bloodyspy")

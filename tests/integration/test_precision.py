@@ -102,7 +102,7 @@ def test_a_graph_that_onnx_runtime_does_not_take_is_refused_by_name(
 def test_without_eight_bits_the_others_serve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def failing(*_: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise ValueError("this operator\ncannot be quantized")
 
     monkeypatch.setattr(precision, "export", lambda _network, graph: write_graph(graph, SIZE))
