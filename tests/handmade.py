@@ -27,6 +27,7 @@ from bloodyspy.images.statistics import ImageStatistics, describe
 from bloodyspy.model import artifact, golden
 from bloodyspy.model.artifact import Artefact, ModelSpec
 from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.explanation import Head
 from bloodyspy.model.familiarity import COMPARED, Familiarity
 from bloodyspy.model.inference import Precision, Runtime
 from bloodyspy.model.inference_report import InferenceReport, Variant
@@ -112,7 +113,7 @@ def scores_of(share_right: float, seed: int = 1, *, external: bool = False, seed
 
 def write_graph(path: Path, size: int, seed: int = 0) -> None:
     """A graph of the artefact's signature: mean colour, a linear layer, softmax. Its features are the pixels."""
-    weights = np.random.default_rng(seed).normal(size=(3, 8)).astype(np.float32) / 32
+    weights = graph_weights(seed)
     nodes = [
         helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("Identity", ["values"], ["features"]),
@@ -131,6 +132,11 @@ def write_graph(path: Path, size: int, seed: int = 0) -> None:
         [numpy_helper.from_array(weights, "weights")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def graph_weights(seed: int) -> NDArray[np.float32]:
+    """Of the linear layer of :func:`write_graph`, (3, 8)."""
+    return np.random.default_rng(seed).normal(size=(3, 8)).astype(np.float32) / 32
 
 
 def answer_policy(**limits: object) -> AnswerPolicy:
@@ -258,6 +264,7 @@ def make_artefact(
     (place / artifact.METRICS).write_text((scores or scores_of(share_right)).model_dump_json(indent=2))
     (place / POLICY).write_text((policy or answer_policy()).model_dump_json(indent=2))
     familiarity().write(place)
+    Head(graph_weights(seed), np.zeros(8, np.float32), np.eye(8, dtype=np.float32)).write(place)
     write_card(place, previous)
     seen = judged(np.full(8, 1 / 8), Provenance(run_id, data_version))
     pd.DataFrame(rows([seen])).to_parquet(place / artifact.REFERENCE)

@@ -45,6 +45,7 @@ from bloodyspy.model import artifact, golden, precision
 from bloodyspy.model.artifact import Artefact, ModelSpec
 from bloodyspy.model.calibration import tempered
 from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.export import head_of
 from bloodyspy.model.familiarity import pooled
 from bloodyspy.model.fits import Fit, SeedFit, read_fit
 from bloodyspy.model.inference import InferenceGraph
@@ -95,6 +96,7 @@ def assemble(name: str, s: Settings, p: Params, unseal: Unseal) -> Artefact:
     _write(building / artifact.INFERENCE, report)
     spec = _spec(fit, report)
     _write(building / artifact.SPEC, spec)
+    head_of(building / artifact.NETWORK).write(building)
     _fit_policy(building, spec, parts, s, p)
     _write(building / artifact.TRAINING, Training(fit=fit, kept=fit.kept, candidate=p.candidate(name)))
     dataset = read_dataset(s.data)

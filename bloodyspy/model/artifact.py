@@ -8,6 +8,7 @@
 ``inference.json``     what the gate measured of each runtime and precision, and which serves
 ``training.json``      the fit and the candidate's params
 ``data.json``          the data set: digests, sources, pictures of each class in each part
+``head.npz``           what the network does with its pooled features: heat maps are made with it
 ``familiarity.npz``    what the training pictures are like, to tell what is unlike them
 ``policy.json``        the limits beyond which an answer is reviewed or refused
 ``reference.parquet``  observations of the calibration part: what normal pictures look like
@@ -31,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import ArtefactInvalid, PreprocessMismatch
 from bloodyspy.images.preprocess import InputSpec, golden_hash
+from bloodyspy.model.explanation import HEAD
 from bloodyspy.model.familiarity import FAMILIARITY
 from bloodyspy.model.inference import Precision, Runtime
 from bloodyspy.observation import Provenance
@@ -41,7 +43,7 @@ INFERENCE, TRAINING, DATA = "inference.json", "training.json", "data.json"
 REFERENCE, METRICS, CARD, CARD_HTML = "reference.parquet", "metrics.json", "card.md", "card.html"
 GOLDEN, DIGESTS = "golden.json", "digests.json"
 FILES = (
-    *(SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, FAMILIARITY, POLICY, REFERENCE, GOLDEN, METRICS),
+    *(SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, HEAD, FAMILIARITY, POLICY, REFERENCE, GOLDEN, METRICS),
     *(CARD, CARD_HTML),
 )
 """What every artefact has; :attr:`Artefact.files` is what this one has."""

@@ -11,6 +11,7 @@ from bloodyspy.images.preprocess import to_array
 from bloodyspy.images.statistics import ImageStatistics, describe
 from bloodyspy.model.artifact import Artefact, ModelSpec
 from bloodyspy.model.calibration import tempered
+from bloodyspy.model.explanation import Explanation, Head, explain
 from bloodyspy.model.familiarity import Familiarity
 from bloodyspy.model.inference import InferenceGraph
 from bloodyspy.observation import Observation
@@ -25,6 +26,7 @@ class Classifier:
         spec = artefact.spec
         self._graph = InferenceGraph(artefact.path / spec.graph, threads, spec.runtime, spec.precision)
         self.familiarity = Familiarity.read(artefact.path)
+        self._head = Head.read(artefact.path)
         self.policy = AnswerPolicy.read(artefact.path)
 
     @classmethod
@@ -59,6 +61,15 @@ class Classifier:
         pixels = decode(payload, max_pixels).pixels
         (observation,) = self.observed([describe(pixels)], to_array(pixels, self.spec.input)[None])
         return observation
+
+    def explain(self, payload: bytes, max_pixels: int = MAX_PIXELS) -> Explanation:
+        """Why the answer to one picture is what it is; takes two inferences.
+
+        Raises:
+            UnreadableImage, ImageTooLarge: from decoding.
+        """
+        array = to_array(decode(payload, max_pixels).pixels, self.spec.input)
+        return explain(array, self._head, self._graph.infer, self.spec.temperature)
 
     def observed(self, statistics: Sequence[ImageStatistics], batch: NDArray[np.uint8]) -> list[Observation]:
         """The road's second half: statistics and inputs (n, size, size, 3) of n pictures to their observations."""

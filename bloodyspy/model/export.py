@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bloodyspy.errors import ExportMismatch
 from bloodyspy.model.backend import keras
+from bloodyspy.model.explanation import Head
 from bloodyspy.model.inference import FEATURES, PROBABILITIES
 
 _OPSET = 17
@@ -50,6 +51,21 @@ def export(network: Path, graph: Path) -> None:
             reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise ExportMismatch(f"{network} cannot be written as ONNX: {reason[0]}. Choose another network.")
         written.replace(graph)
+
+
+def head_of(network: Path) -> Head:
+    """What a network does with its pooled features, as numbers.
+
+    Args:
+        network: network.keras.
+    """
+    model = keras.models.load_model(network, compile=False)
+    names = [layer.name for layer in model.layers]
+    dense = [layer for layer in model.layers[names.index(_POOLING) :] if isinstance(layer, keras.layers.Dense)]
+    weights, bias = dense[0].get_weights()
+    # of sub-types a second layer makes types; types are themselves
+    membership = dense[1].get_weights()[0] if len(dense) > 1 else np.eye(weights.shape[1], dtype=np.float32)
+    return Head(weights, bias, membership)
 
 
 def answers(network: Path, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
