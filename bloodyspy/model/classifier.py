@@ -63,7 +63,7 @@ class Classifier:
         return observation
 
     def explain(self, payload: bytes, max_pixels: int = MAX_PIXELS) -> Explanation:
-        """Why the answer to one picture is what it is; takes two inferences.
+        """Why the answer to one picture is what it is; takes nine inferences.
 
         Raises:
             UnreadableImage, ImageTooLarge: from decoding.

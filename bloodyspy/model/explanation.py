@@ -2,7 +2,9 @@
 
 Behind its last feature maps a network only averages them over the picture and weighs the averages. So what each place
 contributed is known exactly, without a backward pass: the derivative of the answer by the average, times the maps.
-That is Grad-CAM (Selvaraju et al. 2017), which for such networks is the same as HiResCAM (Draelos & Carin 2020).
+That is Grad-CAM (Selvaraju et al. 2017), which for such networks is the same as HiResCAM (Draelos & Carin 2020). The
+padding of convolutions moves what a place sees, by up to half a place and always to the same side; so a picture is
+asked in its eight positions, and the mean of the maps, laid back on one another, has no such side.
 """
 
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from PIL import Image
 
 from bloodyspy.errors import ArtefactInvalid
 from bloodyspy.images.cell_mask import cell_mask
+from bloodyspy.images.positions import EIGHT, back, placed
 from bloodyspy.model.calibration import tempered
 from bloodyspy.model.familiarity import pooled
 from bloodyspy.model.inference import Inferred
@@ -126,10 +129,12 @@ def explain(
         infer: its graph.
         temperature: of its probabilities.
     """
-    seen = infer(array[None])
-    answer = tempered(seen.probabilities, temperature)[0]
+    seen = infer(np.concatenate([placed(array[None], *position) for position in EIGHT]))
+    answer = tempered(seen.probabilities[:1], temperature)[0]
     position = int(answer.argmax())
-    heat = spread(head.heat(seen.features[0], position), array.shape[0])
+    maps = [head.heat(features, position)[None] for features in seen.features]
+    mean = np.mean([back(one, *turned)[0] for one, turned in zip(maps, EIGHT, strict=True)], axis=0)
+    heat = spread(np.asarray(mean / (mean.max() or 1), np.float32), array.shape[0])
     without = tempered(infer(erased(array, hottest(heat))[None]).probabilities, temperature)[0]
     total = float(heat.sum())
     return Explanation(

@@ -1,6 +1,5 @@
 """What is known of a version when it is judged: its answers on the sealed part as it is now, and what it brings."""
 
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from bloodyspy.evaluation.model_card.page import page
 from bloodyspy.evaluation.model_card.writing import card_of
 from bloodyspy.evaluation.scores import Scores
 from bloodyspy.evaluation.scoring import digest_of, inputs_of, labels_of
+from bloodyspy.images.positions import EIGHT, placed
 from bloodyspy.model.artifact import CARD, CARD_HTML, INFERENCE, NETWORK, Artefact, read_digests
 from bloodyspy.model.calibration import expected_calibration_error
 from bloodyspy.model.classifier import Classifier
@@ -93,13 +93,6 @@ def world(candidate: str | None, s: Settings) -> World:
     return World.of(images, measured)
 
 
-def positions(pictures: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Square pictures (n, size, size, 3) in the eight positions of a slide: as they are, turned, and mirrored too."""
-    for mirrored in (pictures, pictures[:, :, ::-1]):
-        for quarters in range(4):
-            yield np.ascontiguousarray(np.rot90(mirrored, quarters, axes=(1, 2)))
-
-
 def card_fault(artefact: Path) -> str | None:
     """What is wrong with a model card: a fact is missing, or it tells something else than the artefact's files."""
     try:
@@ -135,7 +128,7 @@ def _sealed(classifier: Classifier, s: Settings, p: Params, rows: pd.DataFrame) 
         batches = range(0, len(pictures), _BATCH)
         return np.concatenate([classifier.probabilities(pictures[i : i + _BATCH]) for i in batches])
 
-    answers = np.stack([answer(turned) for turned in positions(inputs)])
+    answers = np.stack([answer(placed(inputs, *position)) for position in EIGHT])
     right = labels[:, None] == answers.argmax(axis=2).T
     return Sealed(
         digest=digest_of(rows),

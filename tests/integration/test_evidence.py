@@ -16,7 +16,7 @@ from bloodyspy.errors import PromotionError
 from bloodyspy.model import artifact
 from bloodyspy.model.artifact import CARD, seal
 from bloodyspy.params import load_params
-from bloodyspy.promotion.evidence import card_fault, contend, newest, positions, world
+from bloodyspy.promotion.evidence import card_fault, contend, newest, world
 from bloodyspy.settings import Settings
 
 
@@ -24,15 +24,6 @@ from bloodyspy.settings import Settings
 def s(settings: Settings) -> Settings:
     coloured.lay_out(settings)
     return settings
-
-
-def test_a_picture_has_eight_positions() -> None:
-    picture = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
-    turned = list(positions(picture))
-    np.testing.assert_array_equal(turned[0], picture)
-    assert len({one.tobytes() for one in turned}) == len(turned) == 8
-    for one in turned:  # nothing is lost, and the two pictures stay two
-        assert sorted(map(tuple, one[1].reshape(-1, 3))) == sorted(map(tuple, picture[1].reshape(-1, 3)))
 
 
 def test_a_version_is_scored_on_every_sealed_image_in_every_position(s: Settings, tmp_path: Path) -> None:

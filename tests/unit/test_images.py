@@ -12,6 +12,7 @@ from PIL import Image
 
 from bloodyspy.errors import ImageError, ImageTooLarge, UnreadableImage
 from bloodyspy.images.decode import decode
+from bloodyspy.images.positions import EIGHT, back, placed
 from bloodyspy.images.preprocess import InputSpec, golden_hash, golden_picture, to_array
 from bloodyspy.images.statistics import STATISTICS, describe
 
@@ -128,3 +129,20 @@ def test_statistics_do_not_depend_on_the_size_of_the_file(real_data: Path) -> No
     one, two = describe(pixels), describe(double)
     assert one.brightness == pytest.approx(two.brightness, abs=1)
     assert one.sharpness == pytest.approx(two.sharpness, rel=0.1)
+
+
+@pytest.mark.parametrize("position", EIGHT)
+def test_a_position_is_laid_back(position: tuple[bool, int]) -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 5, 5, 2))
+    turned = placed(pictures, *position)
+    assert np.array_equal(back(turned, *position), pictures)
+    assert np.array_equal(turned, pictures) == (position == (False, 0))
+
+
+def test_a_picture_has_eight_positions() -> None:
+    picture = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    turned = [placed(picture, *position) for position in EIGHT]
+    np.testing.assert_array_equal(turned[0], picture)
+    assert len({one.tobytes() for one in turned}) == len(turned) == 8
+    for one in turned:  # nothing is lost, and the two pictures stay two
+        assert sorted(map(tuple, one[1].reshape(-1, 3))) == sorted(map(tuple, picture[1].reshape(-1, 3)))
