@@ -33,6 +33,12 @@ class Settings(BaseSettings):
     registered_model: str = "bloodyspy"
     bentoml_home: Path | None = Field(default=None, description="BentoML's store; default in state")
     users_file: Path | None = Field(default=None, description="users of the service and their password hashes")
+    proxies: str = Field(
+        default="",
+        description="addresses or networks of reverse proxies, by commas: their X-Forwarded-For is believed",
+    )
+    requests_per_user: int = Field(default=60_000, ge=0, description="a minute and worker process; 0 for no limit")
+    requests_per_address: int = Field(default=60_000, ge=0, description="a minute and worker process; 0 for no limit")
     observations: Path | None = Field(default=None, description="folder of observation logs; default in state")
     weights: Path | None = Field(default=None, description="folder of pretrained weight files, for machines offline")
     threads: int = Field(default=1, ge=1, le=256, description="threads of one inference session")

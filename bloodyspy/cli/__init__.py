@@ -11,7 +11,7 @@ import typer
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from bloodyspy.cli import custody, data, models, promotion, stages, users
+from bloodyspy.cli import custody, data, keys, models, promotion, stages, users
 from bloodyspy.cli.terminal import errors
 from bloodyspy.errors import BloodySpyError, full_disk
 
@@ -20,6 +20,7 @@ for _group in (stages, models, promotion, custody):
     app.add_typer(_group.app)
 app.add_typer(data.app, name="data")
 app.add_typer(users.app, name="users")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

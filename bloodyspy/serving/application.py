@@ -19,12 +19,13 @@ from bloodyspy.errors import (
     BloodySpyError,
     ImageTooLarge,
     ModelUnavailable,
+    SpecimenRefused,
     UnreadableImage,
     UsersUnavailable,
 )
 from bloodyspy.serving import docs, routes
+from bloodyspy.serving.access import Door
 from bloodyspy.serving.answers import Fault
-from bloodyspy.serving.authentication import Users
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.reading import Reader
 from bloodyspy.serving.served import ServedModel, wanted_release, wanted_shadow
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 STATUS: dict[type[BloodySpyError], HTTPStatus] = {
     UnreadableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    SpecimenRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     UsersUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -68,7 +70,8 @@ def create_application(settings: Settings) -> FastAPI:
         shadow = Shadow(challenger, ObservationLog(settings.shadow_observations))
         reader = Reader(model, ObservationLog(settings.observations), shadow, reader_threads(settings.workers))
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
-            application.state.desk = routes.Desk(model, Users(settings.users_file), reader, doorman)
+            application.state.desk = routes.Desk(model, reader)
+            application.state.door = Door(settings, doorman)
             model.start()
             shadow.start()
             yield

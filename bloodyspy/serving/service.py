@@ -1,17 +1,21 @@
 """What ``bentoml serve`` finds: the application inside a BentoML service."""
 
 import logging
+import os
 
 import bentoml
 
 from bloodyspy.model.release import NAME
 from bloodyspy.serving.application import create_application
+from bloodyspy.serving.headers import StrictHeaders
 from bloodyspy.settings import load_settings
 
 # This module is a program's entry; BentoML has given the root logger a handler, but shows only its own information.
 logging.getLogger("bloodyspy").setLevel(logging.INFO)
 
 settings = load_settings()
+# The server reads this after this module; unset, it believes X-Forwarded-For from every process of this machine.
+os.environ["FORWARDED_ALLOW_IPS"] = settings.proxies
 application = create_application(settings)
 
 
@@ -23,3 +27,6 @@ class BloodySpy:
     def __is_ready__(self) -> bool:
         """Ready when there is a model to answer with; BentoML asks this for ``/readyz``."""
         return bool(application.state.desk.model.ready)
+
+
+BloodySpy.add_asgi_middleware(StrictHeaders)

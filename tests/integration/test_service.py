@@ -21,7 +21,7 @@ from bloodyspy.cells import CELL_TYPES
 from bloodyspy.images.statistics import STATISTICS
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.observation import COLUMNS, LIVE_COLUMNS
-from bloodyspy.serving.authentication import add_user
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.settings import Settings
 
 # BentoML 1.4 asks pathspec for a pattern by its old name.

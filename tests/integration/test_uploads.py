@@ -25,7 +25,7 @@ from bloodyspy.dataset.preparation import load_prepared, prepare
 from bloodyspy.images.decode import decode
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.params import Params
-from bloodyspy.serving.authentication import add_user
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.uploads import MAX_BODY, MAX_FIELD, MAX_FILES, receive_uploads
 from bloodyspy.settings import Settings
 
