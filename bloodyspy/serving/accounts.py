@@ -1,4 +1,4 @@
-"""The users file: who may use the service, by which password or key, and as what. `bloodyspy users` and `keys` write it.
+"""The users file: who may use the service, by which password or key, and as what. `bloodyspy users` and `keys` write.
 
 It is JSON, readable by its owner only: ``{"format": 2, "users": {name: {"password", "role"}}, "keys": {id: {"name",
 "user", "role", "sha256", "created", "expires"}}}``. Format 1 knew neither roles nor keys: its users may classify. Of a

@@ -2,8 +2,8 @@
 
 An id such as ``S-2024-00017`` has 1 to 40 capitals, digits, dashes, dots and underscores, with a digit, at most eight
 digits in a row, at most three letters in a row and five in all. That leaves no room for most names and numbers of
-persons; what does fit is looked for: full dates, telephone numbers, and the national numbers of sixteen countries in the
-way they are printed, with the check digits of python-stdnum where a number has any. No sentence repeats what was given.
+persons; what does fit is looked for: full dates, telephone numbers, and the national numbers of some twenty countries as
+they are printed, with the check digits of python-stdnum where a number has any. No sentence repeats what was given.
 """
 
 import re
@@ -65,7 +65,8 @@ _NATIONAL: tuple[tuple[str, str, Callable[[str], bool] | None], ...] = (
     ("a British national insurance number", r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]", None),
     ("an Austrian insurance number", r"\d{4} ?\d{6}", vnr.is_valid),
     ("a Dutch BSN", r"\d{4}\.\d{2}\.\d{3}|\d{9}", bsn.is_valid),
-    ("a US social security number", r"\d{3}[ -]?\d{2}[ -]?\d{4}", ssn.is_valid),
+    ("a US social security number", r"\d{3}[ -]\d{2}[ -]\d{4}", None),
+    ("a US social security number", r"\d{9}", ssn.is_valid),
     ("a Spanish DNI", r"\d{8}[ -]?[A-Z]", dni.is_valid),
     ("a Spanish NIE", r"[XYZ][ -]?\d{7}[ -]?[A-Z]", nie.is_valid),
 )
@@ -93,10 +94,11 @@ def check(text: str) -> str:
     if _PHONE.search(capitals):
         raise SpecimenRefused("looks like a telephone number")
     runs = re.findall(r"[^\W\d_]+", given)
-    if any(len(run) > LETTERS_IN_A_ROW for run in runs) or sum(map(len, runs)) > LETTERS or not re.search(r"\d", given):
+    long = any(len(run) > LETTERS_IN_A_ROW or (len(run) > 1 and not run.isupper()) for run in runs)
+    if long or sum(map(len, runs)) > LETTERS or not re.search(r"\d", given):
         raise SpecimenRefused(
-            f"may be a person's name: more than {LETTERS_IN_A_ROW} letters in a row, more than {LETTERS} in all, "
-            "or no digit"
+            f"may be a person's name: small letters, more than {LETTERS_IN_A_ROW} capitals in a row, more than "
+            f"{LETTERS} in all, or no digit"
         )
     if re.search(rf"\d{{{DIGITS_IN_A_ROW + 1}}}", given):
         raise SpecimenRefused(f"has more than {DIGITS_IN_A_ROW} digits in a row, as the numbers of persons have")

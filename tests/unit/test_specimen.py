@@ -21,8 +21,19 @@ PSEUDONYMS = [
 # Each number is published as an example: by the authority that gives it, or in Wikipedia's article about it.
 PERSONS = {
     "name": ["Anna Müller", "DOE", "Jane-7", "O'Neill 3", "müller-12", "Łukasz1", "LEE-KIM-1", "王小明", "J. Doe 3"],
-    "date": ["12.03.1970", "1970-03-12", "S-1970-03-12", "19700312", "S-12031970", "12/3/70", "12-MAR-1970"]
-    + ["3. Mai 1970", "120370", "geb. 12.03.1970", "１２.０３.１９７０", "12\u201103\u20111970", "29.02.00"],
+    "date": [
+        *(
+            "12.03.1970",
+            "1970-03-12",
+            "S-1970-03-12",
+            "19700312",
+            "S-12031970",
+            "12/3/70",
+            "12-MAR-1970",
+            "3. Mai 1970",
+        ),
+        *("120370", "geb. 12.03.1970", "\uff11\uff12.\uff10\uff13.1970", "12\u201103\u20111970", "29.02.00"),
+    ],
     "e-mail": ["anna@example.org", "S-1 a@b"],
     "telephone": [
         "+41 44 123 45 67",
@@ -36,7 +47,7 @@ PERSONS = {
     "Steuer-ID": ["36 574 261 809", "36574261809", "86 095 742 719"],
     "NIR": ["2 95 10 99 126 111 93", "255081416802538", "1 85 05 78 006 084 36", "2550814168025"],
     "codice fiscale": ["RCCMNL83S18D969H", "MRTMTT91D08F205J", "S-RSSMRA85T10A562S"],
-    "social security": ["536-90-4399", "S-536-90-4399", "219 09 9998"],
+    "social security": ["536-90-4399", "S-536-90-4399", "219-09-9999", "078 05 1120"],
     "NHS": ["943 476 5919", "9434765919", "401 023 2137"],
     "BSN": ["1112.22.333", "111222333", "S-123456782"],
     "Nordic": [
@@ -53,7 +64,7 @@ PERSONS = {
     "PESEL": ["44051401359"],
     "DNI": ["54362315-K", "54362315K"],
     "NIE": ["X-2482300W"],
-    "national insurance": ["QQ123456C".replace("QQ", "AB"), "AB 12 34 56 C"],
+    "national insurance": ["AB123456C", "AB 12 34 56 C"],
     "Austrian": ["1237010180"],
 }
 
@@ -143,10 +154,10 @@ def test_every_ahv_number_is_refused(digits: str, separator: str, prefix: str) -
 
 @given(st.text(string.digits, min_size=9, max_size=9), st.sampled_from(["", " ", "-"]), PREFIXES)
 def test_every_nhs_number_is_refused(digits: str, separator: str, prefix: str) -> None:
-    check = nhs.calc_check_digit(digits)
-    if len(check) == 1:
-        with pytest.raises(SpecimenRefused):
-            specimen.check(prefix + _grouped(digits + check, (3, 3, 4), separator))
+    for number in (digits + check for check in string.digits):
+        if nhs.is_valid(number):
+            with pytest.raises(SpecimenRefused):
+                specimen.check(prefix + _grouped(number, (3, 3, 4), separator))
 
 
 @given(st.dates(date(1900, 1, 1), date(2025, 12, 31)), st.integers(0, 999), st.sampled_from(["-", "+", ""]), PREFIXES)
