@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
 from bloodyspy.errors import ImageError
@@ -21,10 +21,13 @@ from bloodyspy.serving.answers import (
     model_name,
 )
 from bloodyspy.serving.authentication import Caller
-from bloodyspy.serving.reading import Reader
+from bloodyspy.serving.keeping import Keeper
+from bloodyspy.serving.kept import Kept
+from bloodyspy.serving.reading import Reader, Reading
 from bloodyspy.serving.roles import Role
 from bloodyspy.serving.served import ServedModel
-from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, MAX_SECONDS, receive_uploads
+from bloodyspy.serving.specimen import check
+from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, MAX_SECONDS, Upload, receive_uploads
 
 # The page is one file with its style inside; nothing else may be loaded or run, whatever a name in it says.
 _CARD_POLICY = {
@@ -66,12 +69,23 @@ class Desk:
 
     model: ServedModel
     reader: Reader
+    keeper: Keeper
+
+    def keep(self, uploads: list[Upload], reading: Reading, request_id: str, specimen: str = "") -> None:
+        """Offer what was answered to the keeper."""
+        for place, (upload, outcome) in enumerate(zip(uploads, reading.outcomes, strict=True)):
+            if not isinstance(outcome, ImageError):
+                self.keeper.offer(Kept(upload.payload, specimen, request_id, place, getattr(outcome, "action", "auto")))
 
 
 Anybody = Annotated[Caller, Depends(signed_in)]
 _READS = Depends(needs(Role.READ))
 _SMALL = (401, 403, 429, 503)
 Classifies = Annotated[Caller, Depends(needs(Role.CLASSIFY))]
+# A header, because the query stands in the logs of proxies, and what is refused here may be a name.
+Specimen = Annotated[
+    str, Header(alias="X-Specimen-ID", description="pseudonym of the specimen, such as S-2024-00017; for kept images")
+]
 router = APIRouter()
 
 
@@ -102,6 +116,7 @@ async def image(request: Request, caller: Classifies) -> Response:
     if len(uploads) > 1:
         raise HTTPException(422, "This end-point takes one picture. Send several to /bloodyspy/images.")
     reading = await desk.reader.read(uploads, request.state.request_id)
+    desk.keep(uploads, reading, request.state.request_id)
     (outcome,) = reading.outcomes
     if isinstance(outcome, ImageError):
         raise outcome
@@ -121,6 +136,7 @@ async def images(request: Request, caller: Classifies) -> Response:
     desk: Desk = request.app.state.desk
     uploads = await receive_uploads(request, "files")
     reading = await desk.reader.read(uploads, request.state.request_id)
+    desk.keep(uploads, reading, request.state.request_id)
     return _json(images_answer(uploads, reading, caller.name))
 
 
@@ -131,14 +147,16 @@ async def images(request: Request, caller: Classifies) -> Response:
     responses=_FAULTS,
     openapi_extra=_form("files", several=True),
 )
-async def classify(request: Request, caller: Classifies) -> Response:
+async def classify(request: Request, caller: Classifies, specimen: Specimen = "") -> Response:
     """The full answer for one picture or many: probabilities, image statistics, and which model says so.
 
     A bad file has an `error` in its place; where no file at all is a picture, the status is 413 or 422.
     """
     desk: Desk = request.app.state.desk
+    specimen = check(specimen) if specimen else ""
     uploads = await receive_uploads(request, "files", "file")
     reading = await desk.reader.read(uploads, request.state.request_id)
+    desk.keep(uploads, reading, request.state.request_id, specimen)
     if all(isinstance(outcome, ImageError) for outcome in reading.outcomes):
         raise next(outcome for outcome in reading.outcomes if isinstance(outcome, ImageError))
     return _json(classification(uploads, reading, request.state.request_id, caller.name).model_dump_json())

@@ -29,4 +29,4 @@ class BloodySpy:
         return bool(application.state.desk.model.ready)
 
 
-BloodySpy.add_asgi_middleware(StrictHeaders)
+BloodySpy.add_asgi_middleware(StrictHeaders)  # type: ignore[attr-defined]  # the decorator made a service of it

@@ -2,7 +2,7 @@
 
 An id such as ``S-2024-00017`` has 1 to 40 capitals, digits, dashes, dots and underscores, with a digit, at most eight
 digits in a row, at most three letters in a row and five in all. That leaves no room for most names and numbers of
-persons; what does fit is looked for: full dates, telephone numbers, and the national numbers of some twenty countries as
+persons; what does fit is looked for: full dates, telephone numbers, and the national numbers of many countries as
 they are printed, with the check digits of python-stdnum where a number has any. No sentence repeats what was given.
 """
 
