@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 
 import bentoml
 
@@ -12,6 +13,9 @@ from bloodyspy.settings import load_settings
 
 # This module is a program's entry; BentoML has given the root logger a handler, but shows only its own information.
 logging.getLogger("bloodyspy").setLevel(logging.INFO)
+
+# Pillow tells of each broken tag of a picture, and a picture can have 65,000.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 settings = load_settings()
 # The server reads this after this module; unset, it believes X-Forwarded-For from every process of this machine.
