@@ -124,15 +124,15 @@ def _has_date(text: str) -> bool:
             return True
     for found in _BARE_DATE.finditer(text):
         d = found[0]
-        orders = [(d[:4], d[4:6], d[6:]), (d[4:], d[2:4], d[:2]), (d[4:], d[:2], d[2:4])]
-        if any(_is_date(int(year), int(month), int(day)) for year, month, day in orders):
+        spelled = [(d[:4], d[4:6], d[6:]), (d[4:], d[2:4], d[:2]), (d[4:], d[:2], d[2:4])]
+        if any(_is_date(int(year), int(month), int(day)) for year, month, day in spelled):
             return True
     return bool(re.fullmatch(r"\d{6}", text)) and _is_short_date(text)
 
 
 def _is_short_date(d: str) -> bool:
-    orders = [(d[:2], d[2:4], d[4:]), (d[4:], d[2:4], d[:2]), (d[4:], d[:2], d[2:4])]
-    return any(_is_date(int(year), int(month), int(day)) for year, month, day in orders)
+    spelled = [(d[:2], d[2:4], d[4:]), (d[4:], d[2:4], d[:2]), (d[4:], d[:2], d[2:4])]
+    return any(_is_date(int(year), int(month), int(day)) for year, month, day in spelled)
 
 
 def _is_date(year: int, month: int, day: int) -> bool:
