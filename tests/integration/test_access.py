@@ -2,9 +2,14 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import time
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +24,7 @@ from running import NAME, PASSWORD, ROOT, Service, served
 from bloodyspy.adapters import packaging
 from bloodyspy.promotion import trail
 from bloodyspy.serving.accounts import add_user
+from bloodyspy.serving.kept import Store, read_key
 from bloodyspy.serving.roles import Role
 from bloodyspy.serving.throttle import PAIR_FREE
 from bloodyspy.settings import Settings
@@ -62,9 +68,16 @@ def keys(settings: Settings, environment: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def service(settings: Settings, keys: dict[str, str], environment: dict[str, str]) -> Iterator[Service]:
-    proxied = {**environment, "BLOODYSPY_PROXIES": "192.0.2.7"}
-    with served(settings.root / "service.log", proxied) as running:
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("elsewhere") / "keeping.key"
+    path.write_bytes(b64encode(os.urandom(32)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(settings: Settings, keys: dict[str, str], environment: dict[str, str], key_file: Path) -> Iterator[Service]:
+    kept = {"BLOODYSPY_KEEP_IMAGES": "all", "BLOODYSPY_KEEPING_KEY_FILE": str(key_file)}
+    with served(settings.root / "service.log", {**environment, **kept, "BLOODYSPY_PROXIES": "192.0.2.7"}) as running:
         yield running
 
 
@@ -74,9 +87,9 @@ def client(service: Service) -> Iterator[httpx.Client]:
         yield client
 
 
-def picture() -> bytes:
+def picture(brightness: int = 120) -> bytes:
     stream = BytesIO()
-    Image.fromarray(np.full((60, 60, 3), 120, np.uint8)).save(stream, "PNG")
+    Image.fromarray(np.full((60, 60, 3), brightness, np.uint8)).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -151,6 +164,36 @@ def test_guessing_is_locked_and_nobody_else_is(client: httpx.Client, keys: dict[
     assert client.get("/v1/model", auth=("reader", PASSWORD)).status_code == 200
 
 
+def test_images_are_kept_enciphered_and_erased_by_specimen(
+    client: httpx.Client, keys: dict[str, str], environment: dict[str, str], settings: Settings, key_file: Path
+) -> None:
+    specimen, payload = "S-2024-00017", picture(90)
+    headers = {**bearer(keys["classify"]), "X-Specimen-ID": specimen, "X-Request-ID": "smear-0001"}
+    files = [("files", ("a.png", payload)), ("files", ("b.png", b"no picture")), ("files", ("c.png", payload))]
+    assert client.post("/v1/classify", files=files, headers=headers).status_code == 200
+    digest = sha256(payload).hexdigest()
+    file = settings.kept_images / digest[:2] / f"{digest}.aesgcm"
+    until = time.monotonic() + 30
+    while not file.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert Store(settings.kept_images, read_key(key_file)).read(digest) == payload
+    done = bloodyspy(environment, "erase", specimen)
+    assert f"{specimen}: 1 image(s) were removed, and its id from 2 row(s)" in " ".join(done.stdout.split())
+    assert not file.exists()
+
+
+def test_a_specimen_that_names_a_person_is_refused_and_forgotten(
+    client: httpx.Client, keys: dict[str, str], service: Service, settings: Settings
+) -> None:
+    for name in ("Mustermann", "756.9217.0769.85", "Mustermann 12.03.1970"):
+        headers = {**bearer(keys["classify"]), "X-Specimen-ID": name}
+        answer = client.post("/v1/classify", files=FILES, headers=headers)
+        assert answer.status_code == 422
+        assert "S-2024-00017" in answer.json()["detail"]
+        for place in (answer.content, *(file.read_bytes() for file in settings.root.rglob("*") if file.is_file())):
+            assert name.encode() not in place
+
+
 def test_every_answer_has_strict_headers(client: httpx.Client, keys: dict[str, str]) -> None:
     key = {"headers": bearer(keys["classify"])}
     for answer in (
@@ -183,7 +226,7 @@ def test_the_document_tells_both_ways_to_sign_in(client: httpx.Client) -> None:
 
 
 def test_no_secret_is_left_anywhere(
-    client: httpx.Client, service: Service, keys: dict[str, str], settings: Settings
+    client: httpx.Client, service: Service, keys: dict[str, str], settings: Settings, key_file: Path
 ) -> None:
     """Last: everything before it has used passwords and keys."""
     answers = [
@@ -194,7 +237,7 @@ def test_no_secret_is_left_anywhere(
         client.get("/v1/model", headers={"Authorization": keys["read"]}),
         client.get("/v1/model", headers={"Authorization": PASSWORD, "X-Request-ID": keys["read"]}),
     ]
-    secrets = [PASSWORD.encode(), *(key.split("_", 2)[2].encode() for key in keys.values())]
+    secrets = [PASSWORD.encode(), key_file.read_bytes(), *(key.split("_", 2)[2].encode() for key in keys.values())]
     for answer in answers:
         for secret in secrets:
             assert secret not in answer.content
@@ -228,3 +271,19 @@ def test_a_named_proxy_is_believed(settings: Settings, keys: dict[str, str], env
             assert all("max-age" in answer.headers["Strict-Transport-Security"] for answer in answers)
             assert answers[-1].headers["Retry-After"]
         assert status({"X-Forwarded-For": "2001:db8::2"}).status_code == 429  # of the same subscriber
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_nginx_takes_the_runbooks_example(tmp_path: Path) -> None:
+    found = re.search(r"```nginx\n(.*?)```", (ROOT / "docs" / "runbook.md").read_text(), re.DOTALL)
+    assert found
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -keyout key.pem -out cert.pem -subj /CN=localhost"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    server = found[1].replace("/etc/ssl/certs/bloodyspy.crt", str(tmp_path / "cert.pem"))
+    server = server.replace("/etc/ssl/private/bloodyspy.key", str(tmp_path / "key.pem"))
+    head = f"pid {tmp_path}/pid;\nerror_log {tmp_path}/log;\nevents {{}}\n"
+    (tmp_path / "nginx.conf").write_text(f"{head}http {{\n{server}}}\n")
+    done = subprocess.run(
+        ["nginx", "-t", "-p", tmp_path, "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
