@@ -29,7 +29,9 @@ Each error builds its own sentence from its facts and says what to do next::
     ├── VersioningError          a DVC command failed
     ├── ServiceError             the service cannot be built, started or reached
     │   ├── ModelUnavailable     the service runs, but there is no model that it could serve yet
-    │   └── UsersUnavailable     the service runs, but it cannot tell who may use it
+    │   ├── UsersUnavailable     the service runs, but it cannot tell who may use it
+    │   ├── SpecimenRefused      the id of a specimen could tell who the patient is, or is none
+    │   └── KeepingError         kept images cannot be read, written, or deciphered
     └── MonitoringError          observations or a reference cannot be read
 """
 
@@ -198,6 +200,20 @@ class ModelUnavailable(ServiceError):
 
 class UsersUnavailable(ServiceError):
     """The service runs, but it cannot tell who may use it."""
+
+
+class SpecimenRefused(ServiceError):
+    """The id of a specimen could tell who the patient is, or is none."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The specimen's id {reason}. Take a pseudonym such as S-2024-00017, and keep who that is elsewhere."
+        )
+        self.reason = reason
+
+
+class KeepingError(ServiceError):
+    """Kept images cannot be read, written, or deciphered."""
 
 
 class MonitoringError(BloodySpyError):

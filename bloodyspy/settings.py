@@ -4,6 +4,7 @@ import getpass
 import os
 import re
 import socket
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,15 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bloodyspy.errors import SettingsError
+
+
+class Keep(StrEnum):
+    """Which of the pictures that the service has answered it keeps."""
+
+    NONE = "none"
+    REVIEW = "review"
+    """Those that a person is to look at."""
+    ALL = "all"
 
 
 class Settings(BaseSettings):
@@ -33,7 +43,17 @@ class Settings(BaseSettings):
     registered_model: str = "bloodyspy"
     bentoml_home: Path | None = Field(default=None, description="BentoML's store; default in state")
     users_file: Path | None = Field(default=None, description="users of the service and their password hashes")
+    proxies: str = Field(
+        default="",
+        description="addresses or networks of reverse proxies, by commas: their X-Forwarded-For is believed",
+    )
+    requests_per_user: int = Field(default=60_000, ge=0, description="a minute and worker process; 0 for no limit")
+    requests_per_address: int = Field(default=60_000, ge=0, description="a minute and worker process; 0 for no limit")
     observations: Path | None = Field(default=None, description="folder of observation logs; default in state")
+    keep_images: Keep = Field(default=Keep.NONE, description="which answered pictures the service keeps")
+    kept_images: Path = Field(default=Path("kept"), description="their folder, in state")
+    keep_days: int = Field(default=30, ge=1, description="until a kept image is removed")
+    keeping_key_file: Path | None = Field(default=None, description="32 bytes in base64 that encipher kept images")
     weights: Path | None = Field(default=None, description="folder of pretrained weight files, for machines offline")
     threads: int = Field(default=1, ge=1, le=256, description="threads of one inference session")
     workers: int = Field(default=1, ge=1, le=256, description="processes of the service")
@@ -44,7 +64,8 @@ class Settings(BaseSettings):
         places: dict[str, Path] = {"root": root, "state": root / self.state}
         for name, default in (("bentoml_home", "bentoml"), ("observations", "observations")):
             places[name] = root / (getattr(self, name) or places["state"] / default)
-        for name in ("users_file", "weights"):
+        places["kept_images"] = places["state"] / self.kept_images.expanduser()
+        for name in ("users_file", "weights", "keeping_key_file"):
             if getattr(self, name) is not None:
                 places[name] = root / getattr(self, name).expanduser()
         for name, place in places.items():

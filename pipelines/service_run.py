@@ -26,8 +26,8 @@ from bloodyspy.images.corruption import Shift, shift_payload
 from bloodyspy.model.artifact import Artefact
 from bloodyspy.promotion import ledger
 from bloodyspy.promotion.events import Why
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.answers import Classification, Classified, ImageAnswer
-from bloodyspy.serving.authentication import add_user
 from bloodyspy.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bloodyspy.errors import ImageTooLarge, UnreadableImage
+from bloodyspy.images import structure
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff"})
@@ -44,11 +45,12 @@ def decode(payload: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     Transparent pixels are laid on white, 16-bit grey is scaled to 8 bits, the first frame of several is taken.
 
     Raises:
-        UnreadableImage: empty, not one of the formats, truncated or broken.
+        UnreadableImage: empty, not one of the formats, truncated, broken, or built to cost far more than its size.
         ImageTooLarge: the header announces more than ``max_pixels``; nothing was decoded.
     """
     if not payload:
         raise UnreadableImage("the file is empty")
+    structure.check(payload)
     try:
         image = Image.open(io.BytesIO(payload), formats=FORMATS)
     except UnidentifiedImageError as exc:
@@ -58,6 +60,7 @@ def decode(payload: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     width, height = image.size
     if width * height > max_pixels:
         raise ImageTooLarge(width, height, max_pixels)
+    structure.check_tiles(image, max_pixels)
     try:
         # a phone's JPEG with a second picture behind the first calls itself MPO
         image_format = "JPEG" if image.format == "MPO" else str(image.format)

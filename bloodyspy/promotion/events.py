@@ -1,5 +1,6 @@
 """What the audit log tells of: one frozen record a kind of event, each with its sentence for people."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -184,16 +185,52 @@ class ReleaseUndone(_Frozen):
 
 
 class UserChanged(_Frozen):
-    """Somebody may use the service, or may with another password."""
+    """Somebody may use the service, or may no more, or in another role, or with another password."""
 
     kind: Literal["user"] = "user"
     name: str
-    change: Literal["added", "new password"]
+    change: Literal["added", "new password", "new role", "removed"]
+    role: str | None = None
+    """From now on. None where they have none, and in entries of releases that knew no roles."""
 
     @property
     def words(self) -> str:
         """For people."""
-        return f"user {self.name}: {self.change}"
+        return f"user {self.name}: {self.change}" + (f", {self.role}" if self.role else "")
+
+
+class KeyChanged(_Frozen):
+    """A key of a user was made, or holds no more."""
+
+    kind: Literal["key"] = "key"
+    id: str
+    name: str
+    user: str
+    role: str
+    expires: datetime
+    change: Literal["added", "revoked"]
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        until = f" until {self.expires:%Y-%m-%d}" if self.change == "added" else ""
+        return f"key {self.name} ({self.id}) of {self.user}: {self.change}, {self.role}{until}"
+
+
+class Erased(_Frozen):
+    """What was kept of a specimen was removed. Nothing leads from its id to an answer any more."""
+
+    kind: Literal["erasure"] = "erasure"
+    specimen: str
+    images: int = Field(ge=0)
+    """Files that were removed."""
+    rows: int = Field(ge=0)
+    """Of the index, that named it."""
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"specimen {self.specimen} was erased: {self.images} image(s) removed, {self.rows} row(s) blanked"
 
 
 class Mended(_Frozen):
@@ -221,6 +258,8 @@ Event = Annotated[
     | Released
     | ReleaseUndone
     | UserChanged
+    | KeyChanged
+    | Erased
     | Mended,
     Field(discriminator="kind"),
 ]

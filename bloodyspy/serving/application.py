@@ -19,12 +19,14 @@ from bloodyspy.errors import (
     BloodySpyError,
     ImageTooLarge,
     ModelUnavailable,
+    SpecimenRefused,
     UnreadableImage,
     UsersUnavailable,
 )
 from bloodyspy.serving import docs, routes
+from bloodyspy.serving.access import Door
 from bloodyspy.serving.answers import Fault
-from bloodyspy.serving.authentication import Users
+from bloodyspy.serving.keeping import Keeper
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.reading import Reader
 from bloodyspy.serving.served import ServedModel, wanted_release, wanted_shadow
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 STATUS: dict[type[BloodySpyError], HTTPStatus] = {
     UnreadableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    SpecimenRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     UsersUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -45,8 +48,8 @@ RETRY_AFTER = "5"
 """Seconds, with each 503."""
 
 # What a client may call its request: it stands in the observation log, so it must not be a person's name,
-# and it must be safe in a header and in a line of a log.
-_REQUEST_ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9._-]{5,63}")
+# and it must be safe in a header and in a line of a log. A key that was put there by mistake stays out of both.
+_REQUEST_ID = re.compile(r"(?=.*[0-9])(?!.*bsk_)[A-Za-z0-9][A-Za-z0-9._-]{5,63}")
 
 _DESCRIPTION = """Classifies pictures of single blood cells into eight types.
 
@@ -67,11 +70,15 @@ def create_application(settings: Settings) -> FastAPI:
         challenger = ServedModel("shadow", lambda: wanted_shadow(settings), home, threads=1)
         shadow = Shadow(challenger, ObservationLog(settings.shadow_observations))
         reader = Reader(model, ObservationLog(settings.observations), shadow, reader_threads(settings.workers))
+        keeper = Keeper(settings)
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
-            application.state.desk = routes.Desk(model, Users(settings.users_file), reader, doorman)
+            application.state.desk = routes.Desk(model, reader, keeper)
+            application.state.door = Door(settings, doorman)
             model.start()
             shadow.start()
+            keeper.start()
             yield
+            keeper.stop()
             shadow.stop()
             model.stop()
             reader.close()

@@ -1,22 +1,15 @@
 """The end-points: what the original BloodySpy answered, and the full answer under ``/v1``."""
 
-import asyncio
-import base64
-import binascii
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from fastapi.openapi.models import HTTPBase
+from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
-from fastapi.security import HTTPBasicCredentials
-from fastapi.security.base import SecurityBase
-from fastapi.security.utils import get_authorization_scheme_param
 
 from bloodyspy.errors import ImageError
 from bloodyspy.model.artifact import CARD, CARD_HTML
 from bloodyspy.policy import Reason
+from bloodyspy.serving.access import needs, signed_in
 from bloodyspy.serving.answers import (
     Classification,
     Fault,
@@ -28,12 +21,14 @@ from bloodyspy.serving.answers import (
     images_answer,
     model_name,
 )
-from bloodyspy.serving.authentication import Users
-from bloodyspy.serving.reading import Reader
+from bloodyspy.serving.authentication import Caller
+from bloodyspy.serving.keeping import Keeper
+from bloodyspy.serving.kept import Kept
+from bloodyspy.serving.reading import Reader, Reading
+from bloodyspy.serving.roles import Role
 from bloodyspy.serving.served import ServedModel
-from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, receive_uploads
-
-_REALM = {"WWW-Authenticate": 'Basic realm="BloodySpy", charset="UTF-8"'}
+from bloodyspy.serving.specimen import check
+from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, MAX_SECONDS, Upload, receive_uploads
 
 # The page is one file with its style inside; nothing else may be loaded or run, whatever a name in it says.
 _CARD_POLICY = {
@@ -49,10 +44,13 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"model": Fault, "description": description}
     for status, description in (
         (400, "The form is not well formed"),
-        (401, "Name or password missing or wrong"),
+        (401, "No credentials, or wrong ones"),
+        (403, "The role is too small"),
+        (408, f"The body took more than {MAX_SECONDS} s"),
         (413, f"More than {MAX_BODY // 1024 // 1024} MB, {MAX_FILES} files, or too many pixels"),
         (415, "Not multipart/form-data"),
         (422, "No file, or not a readable picture"),
+        (429, "Too many requests or failed sign-ins; Retry-After says when to come again"),
         (503, "No users file, or no model released yet"),
     )
 }
@@ -71,52 +69,24 @@ class Desk:
     """What the end-points need."""
 
     model: ServedModel
-    users: Users
     reader: Reader
-    doorman: ThreadPoolExecutor
-    """Checks passwords, one at a time: guessing them does not slow the classifying down."""
+    keeper: Keeper
+
+    def keep(self, uploads: list[Upload], reading: Reading, request_id: str, specimen: str = "") -> None:
+        """Offer what was answered to the keeper."""
+        for place, (upload, outcome) in enumerate(zip(uploads, reading.outcomes, strict=True)):
+            if not isinstance(outcome, ImageError):
+                self.keeper.offer(Kept(upload.payload, specimen, request_id, place, str(outcome.verdict.action)))
 
 
-class _Utf8Basic(SecurityBase):
-    """HTTP Basic that reads UTF-8, as the realm promises (RFC 7617); FastAPI's own reads ASCII only."""
-
-    def __init__(self) -> None:
-        self.model = HTTPBase(scheme="basic", description="A user of the file that BLOODYSPY_USERS_FILE names.")
-        self.scheme_name = "HTTPBasic"
-
-    async def __call__(self, request: Request) -> HTTPBasicCredentials | None:
-        scheme, encoded = get_authorization_scheme_param(request.headers.get("Authorization"))
-        if scheme.lower() != "basic":
-            return None
-        try:
-            name, separator, password = base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
-        except (binascii.Error, ValueError):
-            return None
-        return HTTPBasicCredentials(username=name, password=password) if separator else None
-
-
-_basic = _Utf8Basic()
-
-
-async def signed_in(request: Request, given: Annotated[HTTPBasicCredentials | None, Depends(_basic)]) -> str:
-    """The user's name, from HTTP Basic.
-
-    Raises:
-        HTTPException: 401.
-        UsersUnavailable: nobody can sign in.
-    """
-    desk: Desk = request.app.state.desk
-    name, password = (given.username, given.password) if given else ("", "")
-    if desk.users.remembered(name, password):
-        return name
-    if given is None:
-        raise HTTPException(401, "Sign in with a name and a password (HTTP Basic).", headers=_REALM)
-    if not await asyncio.get_running_loop().run_in_executor(desk.doorman, desk.users.verify, name, password):
-        raise HTTPException(401, "The name or the password is wrong.", headers=_REALM)
-    return name
-
-
-User = Annotated[str, Depends(signed_in)]
+Anybody = Annotated[Caller, Depends(signed_in)]
+_READS = Depends(needs(Role.READ))
+_SMALL = (401, 403, 429, 503)
+Classifies = Annotated[Caller, Depends(needs(Role.CLASSIFY))]
+# A header, because the query stands in the logs of proxies, and what is refused here may be a name.
+Specimen = Annotated[
+    str, Header(alias="X-Specimen-ID", description="pseudonym of the specimen, such as S-2024-00017; for kept images")
+]
 router = APIRouter()
 
 
@@ -126,10 +96,10 @@ async def status() -> Status:
     return Status(message="BloodySpy is here. Nobody needs to sign in to read this.")
 
 
-@router.get("/bloodyspy/authorization", tags=["original"], responses={k: _FAULTS[k] for k in (401, 503)})
-async def authorization(user: User) -> Status:
-    """Whether the name and the password are right."""
-    return Status(message=f"Welcome, {user}.")
+@router.get("/bloodyspy/authorization", tags=["original"], responses={k: _FAULTS[k] for k in (401, 429, 503)})
+async def authorization(caller: Anybody) -> Status:
+    """Whether the credentials are right; any role will do."""
+    return Status(message=f"Welcome, {caller.name}. Your role is {caller.role}.")
 
 
 @router.post("/bloodyspy/image/", include_in_schema=False)
@@ -140,17 +110,18 @@ async def authorization(user: User) -> Status:
     responses=_FAULTS,
     openapi_extra=_form("file", several=False),
 )
-async def image(request: Request, user: User) -> Response:
+async def image(request: Request, caller: Classifies) -> Response:
     """The cell type of one picture, in percent."""
     desk: Desk = request.app.state.desk
     uploads = await receive_uploads(request, "file")
     if len(uploads) > 1:
         raise HTTPException(422, "This end-point takes one picture. Send several to /bloodyspy/images.")
     reading = await desk.reader.read(uploads, request.state.request_id)
+    desk.keep(uploads, reading, request.state.request_id)
     (outcome,) = reading.outcomes
     if isinstance(outcome, ImageError):
         raise outcome
-    return _json(ImageAnswer.of(uploads[0], outcome, reading.served, user).model_dump_json())
+    return _json(ImageAnswer.of(uploads[0], outcome, reading.served, caller.name).model_dump_json())
 
 
 @router.post("/bloodyspy/images/", include_in_schema=False)
@@ -161,12 +132,13 @@ async def image(request: Request, user: User) -> Response:
     responses=_FAULTS,
     openapi_extra=_form("files", several=True),
 )
-async def images(request: Request, user: User) -> Response:
+async def images(request: Request, caller: Classifies) -> Response:
     """The cell types of several pictures, each under its file name; a bad file has an `error` in that place."""
     desk: Desk = request.app.state.desk
     uploads = await receive_uploads(request, "files")
     reading = await desk.reader.read(uploads, request.state.request_id)
-    return _json(images_answer(uploads, reading, user))
+    desk.keep(uploads, reading, request.state.request_id)
+    return _json(images_answer(uploads, reading, caller.name))
 
 
 @router.post(
@@ -176,20 +148,22 @@ async def images(request: Request, user: User) -> Response:
     responses=_FAULTS,
     openapi_extra=_form("files", several=True),
 )
-async def classify(request: Request, user: User) -> Response:
+async def classify(request: Request, caller: Classifies, specimen: Specimen = "") -> Response:
     """The full answer for one picture or many: probabilities, image statistics, and which model says so.
 
     A bad file has an `error` in its place; where no file at all is a picture, the status is 413 or 422.
     """
     desk: Desk = request.app.state.desk
+    specimen = check(specimen) if specimen else ""
     uploads = await receive_uploads(request, "files", "file")
     reading = await desk.reader.read(uploads, request.state.request_id)
+    desk.keep(uploads, reading, request.state.request_id, specimen)
     if all(isinstance(outcome, ImageError) for outcome in reading.outcomes):
         raise next(outcome for outcome in reading.outcomes if isinstance(outcome, ImageError))
-    return _json(classification(uploads, reading, request.state.request_id, user).model_dump_json())
+    return _json(classification(uploads, reading, request.state.request_id, caller.name).model_dump_json())
 
 
-@router.get("/v1/model", tags=["v1"], dependencies=[Depends(signed_in)], responses={k: _FAULTS[k] for k in (401, 503)})
+@router.get("/v1/model", tags=["v1"], dependencies=[_READS], responses={k: _FAULTS[k] for k in _SMALL})
 async def model(request: Request) -> ServedModelAnswer:
     """The model that answers now: its facts and its card."""
     desk: Desk = request.app.state.desk
@@ -208,9 +182,9 @@ async def model(request: Request) -> ServedModelAnswer:
 @router.get(
     "/v1/model/card",
     tags=["v1"],
-    dependencies=[Depends(signed_in)],
+    dependencies=[_READS],
     response_class=HTMLResponse,
-    responses={k: _FAULTS[k] for k in (401, 503)},
+    responses={k: _FAULTS[k] for k in _SMALL},
 )
 async def card(request: Request) -> HTMLResponse:
     """The card of the model that answers now, as a page."""

@@ -1,5 +1,6 @@
 """Reads the files of a multipart request: in memory, within limits, and only once the caller is known."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ MAX_BODY = 32 * 1024 * 1024
 
 MAX_FILES = 256
 """Pictures of one request."""
+
+MAX_SECONDS = 30
+"""From the credentials to the end of the body; BentoML would cut a request off at 60, without a sentence."""
 
 MAX_FIELD = 64 * 1024
 """Bytes of a form field that is not a file."""
@@ -30,12 +34,13 @@ class _InMemory(MultiPartParser):
     spool_max_size = MAX_BODY + 1
 
 
-async def receive_uploads(request: Request, *fields: str) -> list[Upload]:
+async def receive_uploads(request: Request, *fields: str, seconds: float = MAX_SECONDS) -> list[Upload]:
     """The files that the request carries under these field names, in their order; at least one.
 
     Raises:
-        HTTPException: 400 the body is no well-formed form, 413 it is too large or has too many files, 415 it is no
-            form at all, 422 it has no file under such a name. The limits hold while the body streams in.
+        HTTPException: 400 the body is no well-formed form, 408 it takes more than ``seconds``, 413 it is too large or
+            has too many files, 415 it is no form at all, 422 it has no file under such a name. The limits hold while
+            the body streams in.
     """
     wanted = " or ".join(f"`{field}`" for field in fields)
     content_type = request.headers.get("content-type", "")
@@ -51,7 +56,14 @@ async def receive_uploads(request: Request, *fields: str) -> list[Upload]:
         request.headers, _limited(request.stream()), max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=MAX_FIELD
     )
     try:
-        form = await parser.parse()
+        async with asyncio.timeout(seconds):
+            form = await parser.parse()
+    except TimeoutError as exc:
+        raise HTTPException(
+            408,
+            f"The pictures did not arrive within {seconds:g} s. Send fewer in a request, or over a faster line.",
+            headers={"Connection": "close"},  # the rest of the body would be waited for otherwise
+        ) from exc
     except MultiPartException as exc:
         status = 413 if exc.message.startswith("Too many") else 400
         raise HTTPException(status, f"The form cannot be read: {exc.message}") from exc

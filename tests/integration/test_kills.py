@@ -24,7 +24,7 @@ from bloodyspy.custody.verification import verify
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.promotion import trail
 from bloodyspy.promotion.history import live, open_release
-from bloodyspy.serving.authentication import add_user
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")

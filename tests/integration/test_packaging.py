@@ -21,7 +21,7 @@ from bloodyspy.errors import ArtefactInvalid, ServiceError
 from bloodyspy.model.artifact import Artefact
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.release import read_release
-from bloodyspy.serving.authentication import add_user
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.settings import Settings
 
 # BentoML 1.4 asks pathspec for a pattern by its old name.

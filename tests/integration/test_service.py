@@ -21,7 +21,7 @@ from bloodyspy.cells import CELL_TYPES
 from bloodyspy.images.statistics import STATISTICS
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.observation import COLUMNS, LIVE_COLUMNS
-from bloodyspy.serving.authentication import add_user
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.settings import Settings
 
 # BentoML 1.4 asks pathspec for a pattern by its old name.
@@ -310,9 +310,9 @@ def test_openapi_names_every_end_point(stranger: httpx.Client) -> None:
     }
     for path, field in (("/bloodyspy/image", "file"), ("/bloodyspy/images", "files"), ("/v1/classify", "files")):
         post = document["paths"][path]["post"]
-        assert post["security"] == [{"HTTPBasic": []}]
+        assert post["security"] == [{"HTTPBasic": []}, {"HTTPBearer": []}]
         assert field in post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-        assert {"200", "400", "401", "413", "415", "422", "503"} <= set(post["responses"])
+        assert {"200", "400", "401", "403", "408", "413", "415", "422", "429", "503"} <= set(post["responses"])
 
 
 def test_without_a_model_or_users_it_starts_and_says_why(tmp_path: Path) -> None:

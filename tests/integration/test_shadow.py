@@ -27,7 +27,7 @@ from bloodyspy.model.artifact import Artefact
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.release import Release, write_release
 from bloodyspy.promotion.replay import replay_logged
-from bloodyspy.serving.authentication import add_user
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.served import ServedModel, wanted_shadow
 from bloodyspy.serving.shadow import NICENESS, Shadow

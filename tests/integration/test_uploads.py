@@ -2,10 +2,14 @@
 
 import asyncio
 import os
+import socket
 import struct
 import tempfile
+import threading
+import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +17,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import uvicorn
 from fastapi import FastAPI, Request
 from handmade import make_artefact
 from PIL import Image
@@ -25,7 +30,7 @@ from bloodyspy.dataset.preparation import load_prepared, prepare
 from bloodyspy.images.decode import decode
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.params import Params
-from bloodyspy.serving.authentication import add_user
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.uploads import MAX_BODY, MAX_FIELD, MAX_FILES, receive_uploads
 from bloodyspy.settings import Settings
 
@@ -67,6 +72,8 @@ BAD: dict[str, tuple[bytes, int]] = {
     "a PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<<>>\nendobj\n", 422),
     "an SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>', 422),
     "random bytes": (os.urandom(5000), 422),
+    "a JPEG with thousands of segments": (JPEG[:2] + b"\xff\xe4\x00\x02" * 5000 + JPEG[2:], 422),
+    "a page with a JPEG behind it": (b"<html><script>alert(1)</script></html>" + JPEG, 422),
 }
 GOOD: dict[str, bytes] = {
     "JPEG": JPEG,
@@ -237,6 +244,46 @@ def test_no_upload_goes_through_a_temporary_file(monkeypatch: pytest.MonkeyPatch
             return await client.post("/", files={"file": ("large.jpg", bytes(MAX_BODY - MB))})
 
     assert asyncio.run(post()).json() == [MAX_BODY - MB]
+
+
+def test_a_body_that_trickles_in_is_ended() -> None:
+    """On a server of its own, which waits for one second instead of half a minute."""
+    application = FastAPI()
+
+    @application.post("/")
+    async def sizes(request: Request) -> list[int]:
+        return [len(upload.payload) for upload in await receive_uploads(request, "file", seconds=1)]
+
+    server = uvicorn.Server(uvicorn.Config(application, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), 30) as line:
+            line.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n")
+            line.sendall(b"Content-Length: 100000\r\n\r\n--x\r\n")
+            answer = b""
+            started = time.monotonic()
+            while time.monotonic() - started < 30:
+                with suppress(OSError):  # the other end may have gone by now
+                    line.send(b"y")
+                line.settimeout(0.1)
+                with suppress(TimeoutError):
+                    received = line.recv(65536)
+                    answer += received
+                    if not received:
+                        break
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"did not arrive within 1 s" in answer
+        assert b"connection: close" in answer.lower()
+        assert not received  # the connection was ended
+        reply = httpx.post(f"http://127.0.0.1:{port}/", files={"file": ("a.jpg", JPEG)}, timeout=30, trust_env=False)
+        assert reply.json() == [len(JPEG)]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def test_strangers_are_refused_before_they_have_sent_much(service: Service) -> None:

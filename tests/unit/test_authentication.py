@@ -9,7 +9,8 @@ import pytest
 
 from bloodyspy.errors import ServiceError, UsersUnavailable
 from bloodyspy.serving import authentication
-from bloodyspy.serving.authentication import Users, add_user, read_users
+from bloodyspy.serving.accounts import add_user, read_users
+from bloodyspy.serving.authentication import Users
 
 
 @pytest.fixture

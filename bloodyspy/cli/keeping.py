@@ -1,0 +1,45 @@
+"""Images that the service has kept."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from bloodyspy.cli.terminal import console
+from bloodyspy.settings import load_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def erase(specimen: Annotated[str, typer.Argument(help="its id, such as S-2024-00017")]) -> None:
+    """Remove every kept image of a specimen, and its id from their index; the audit log says that it was done."""
+    from bloodyspy.promotion import trail
+    from bloodyspy.promotion.events import Erased
+    from bloodyspy.serving.keeping import store_of
+    from bloodyspy.serving.specimen import check
+
+    settings = load_settings()
+    identity = check(specimen)
+    trail.entries(settings)  # of a damaged log nobody hears afterwards what was erased
+    removed = store_of(settings).erase(identity)
+    trail.record(Erased(specimen=identity, images=removed.images, rows=removed.rows), settings)
+    if not removed.rows:
+        console.print(f"Nothing was kept of {identity}.")
+    else:
+        console.print(
+            f"{identity}: {removed.images} image(s) were removed, and its id from {removed.rows} row(s) of the index."
+        )
+
+
+@app.command()
+def expire(
+    days: Annotated[int | None, typer.Option(min=1, help="older than that  [default: BLOODYSPY_KEEP_DAYS]")] = None,
+) -> None:
+    """Remove kept images that are past their retention; a running service does so every hour."""
+    from bloodyspy.serving.keeping import store_of
+
+    settings = load_settings()
+    limit = days if days is not None else settings.keep_days
+    removed = store_of(settings).expire(datetime.now(UTC) - timedelta(days=limit))
+    console.print(f"{removed.images} image(s) and {removed.rows} row(s) older than {limit} days were removed.")
