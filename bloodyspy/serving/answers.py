@@ -1,6 +1,5 @@
 """The shapes of the service's answers. Pydantic models, because a dict's schema would be rebuilt for each answer."""
 
-from dataclasses import asdict
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -154,5 +153,5 @@ def _result(upload: Upload, outcome: Observation | ImageError) -> Classified | R
         predicted=outcome.predicted,
         confidence=outcome.confidence,
         probabilities=dict(zip(CELL_TYPES, outcome.probabilities, strict=True)),
-        statistics=Statistics.model_validate(asdict(outcome.statistics)),
+        statistics=Statistics.model_validate(outcome.statistics.row()),
     )

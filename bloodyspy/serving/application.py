@@ -19,12 +19,14 @@ from bloodyspy.errors import (
     BloodySpyError,
     ImageTooLarge,
     ModelUnavailable,
+    Overloaded,
     UnreadableImage,
     UsersUnavailable,
 )
 from bloodyspy.serving import docs, routes
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.authentication import Users
+from bloodyspy.serving.house import House
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.reading import Reader
 from bloodyspy.serving.served import ServedModel, wanted_release, wanted_shadow
@@ -38,11 +40,12 @@ STATUS: dict[type[BloodySpyError], HTTPStatus] = {
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     UsersUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
 }
 """Every other error of ours is a fault of the service: 500."""
 
-RETRY_AFTER = "5"
-"""Seconds, with each 503."""
+RETRY_AFTER = {HTTPStatus.SERVICE_UNAVAILABLE: "5", HTTPStatus.TOO_MANY_REQUESTS: "1"}
+"""Seconds."""
 
 # What a client may call its request: it stands in the observation log, so it must not be a person's name,
 # and it must be safe in a header and in a line of a log.
@@ -68,7 +71,9 @@ def create_application(settings: Settings) -> FastAPI:
         shadow = Shadow(challenger, ObservationLog(settings.shadow_observations))
         reader = Reader(model, ObservationLog(settings.observations), shadow, reader_threads(settings.workers))
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
-            application.state.desk = routes.Desk(model, Users(settings.users_file), reader, doorman)
+            application.state.desk = routes.Desk(
+                model, Users(settings.users_file), House(settings.requests), reader, doorman
+            )
             model.start()
             shadow.start()
             yield
@@ -130,7 +135,7 @@ async def _failed(request: Request, exc: Exception) -> Response:
     status = next((STATUS[kind] for kind in type(exc).__mro__ if kind in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("Request %s failed", request.state.request_id, exc_info=exc)
-    headers = {"Retry-After": RETRY_AFTER} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+    headers = {"Retry-After": RETRY_AFTER[status]} if status in RETRY_AFTER else {}
     return _fault(request, status, str(exc), headers)
 
 

@@ -28,9 +28,10 @@ from bloodyspy.serving.answers import (
     model_name,
 )
 from bloodyspy.serving.authentication import Users
-from bloodyspy.serving.reading import Reader
+from bloodyspy.serving.house import House
+from bloodyspy.serving.reading import Reader, Reading
 from bloodyspy.serving.served import ServedModel
-from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, receive_uploads
+from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, Upload, receive_uploads
 
 _REALM = {"WWW-Authenticate": 'Basic realm="BloodySpy", charset="UTF-8"'}
 
@@ -52,6 +53,7 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
         (413, f"More than {MAX_BODY // 1024 // 1024} MB, {MAX_FILES} files, or too many pixels"),
         (415, "Not multipart/form-data"),
         (422, "No file, or not a readable picture"),
+        (429, "As much to do as is taken in; Retry-After says when to come again"),
         (503, "No users file, or no model released yet"),
     )
 }
@@ -71,6 +73,7 @@ class Desk:
 
     model: ServedModel
     users: Users
+    house: House
     reader: Reader
     doorman: ThreadPoolExecutor
     """Checks passwords, one at a time: guessing them does not slow the classifying down."""
@@ -141,11 +144,7 @@ async def authorization(user: User) -> Status:
 )
 async def image(request: Request, user: User) -> Response:
     """The cell type of one picture, in percent."""
-    desk: Desk = request.app.state.desk
-    uploads = await receive_uploads(request, "file")
-    if len(uploads) > 1:
-        raise HTTPException(422, "This end-point takes one picture. Send several to /bloodyspy/images.")
-    reading = await desk.reader.read(uploads, request.state.request_id)
+    uploads, reading = await _read(request, "file", most=1)
     (outcome,) = reading.outcomes
     if isinstance(outcome, ImageError):
         raise outcome
@@ -162,9 +161,7 @@ async def image(request: Request, user: User) -> Response:
 )
 async def images(request: Request, user: User) -> Response:
     """The cell types of several pictures, each under its file name; a bad file has an `error` in that place."""
-    desk: Desk = request.app.state.desk
-    uploads = await receive_uploads(request, "files")
-    reading = await desk.reader.read(uploads, request.state.request_id)
+    uploads, reading = await _read(request, "files")
     return _json(images_answer(uploads, reading, user))
 
 
@@ -180,9 +177,7 @@ async def classify(request: Request, user: User) -> Response:
 
     A bad file has an `error` in its place; where no file at all is a picture, the status is 413 or 422.
     """
-    desk: Desk = request.app.state.desk
-    uploads = await receive_uploads(request, "files", "file")
-    reading = await desk.reader.read(uploads, request.state.request_id)
+    uploads, reading = await _read(request, "files", "file")
     if all(isinstance(outcome, ImageError) for outcome in reading.outcomes):
         raise next(outcome for outcome in reading.outcomes if isinstance(outcome, ImageError))
     return _json(classification(uploads, reading, request.state.request_id, user).model_dump_json())
@@ -214,6 +209,17 @@ async def card(request: Request) -> HTMLResponse:
     desk: Desk = request.app.state.desk
     artefact = desk.model.current().classifier.artefact
     return HTMLResponse((artefact.path / CARD_HTML).read_text(encoding="utf-8"), headers=_CARD_POLICY)
+
+
+async def _read(request: Request, *fields: str, most: int = MAX_FILES) -> tuple[list[Upload], Reading]:
+    """Take a request in, if there is room, and classify what it brought."""
+    desk: Desk = request.app.state.desk
+    with desk.house.visit() as visit:
+        uploads = await receive_uploads(request, *fields, arrived=visit.arrived)
+        if len(uploads) > most:
+            raise HTTPException(422, "This end-point takes one picture. Send several to /bloodyspy/images.")
+        visit.wait(len(uploads))
+        return uploads, await desk.reader.read(uploads, request.state.request_id)
 
 
 def _json(body: str | bytes) -> Response:

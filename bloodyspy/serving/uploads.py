@@ -1,6 +1,6 @@
 """Reads the files of a multipart request: in memory, within limits, and only once the caller is known."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
@@ -30,8 +30,13 @@ class _InMemory(MultiPartParser):
     spool_max_size = MAX_BODY + 1
 
 
-async def receive_uploads(request: Request, *fields: str) -> list[Upload]:
+async def receive_uploads(request: Request, *fields: str, arrived: Callable[[int], None] | None = None) -> list[Upload]:
     """The files that the request carries under these field names, in their order; at least one.
+
+    Args:
+        request: its body is read here.
+        fields: names.
+        arrived: is told the bytes of each piece of the body; what it raises ends the reading.
 
     Raises:
         HTTPException: 400 the body is no well-formed form, 413 it is too large or has too many files, 415 it is no
@@ -48,7 +53,11 @@ async def receive_uploads(request: Request, *fields: str) -> list[Upload]:
     if announced.isdecimal() and int(announced) > MAX_BODY:
         raise _too_large()
     parser = _InMemory(
-        request.headers, _limited(request.stream()), max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=MAX_FIELD
+        request.headers,
+        _limited(request.stream(), arrived),
+        max_files=MAX_FILES,
+        max_fields=MAX_FILES,
+        max_part_size=MAX_FIELD,
     )
     try:
         form = await parser.parse()
@@ -69,12 +78,16 @@ async def receive_uploads(request: Request, *fields: str) -> list[Upload]:
     return uploads
 
 
-async def _limited(stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _limited(
+    stream: AsyncGenerator[bytes, None], arrived: Callable[[int], None] | None
+) -> AsyncGenerator[bytes, None]:
     received = 0
     async for chunk in stream:
         received += len(chunk)
         if received > MAX_BODY:
             raise _too_large()
+        if arrived is not None:
+            arrived(len(chunk))
         yield chunk
 
 
