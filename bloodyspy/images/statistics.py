@@ -100,11 +100,10 @@ def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     block = max(1, min(height, width) // SIDE)
     side = min(height, width) // block * block
     top, left = (height - side) // 2, (width - side) // 2
-    blocks = cv2.resize(
-        pixels[top : top + side, left : left + side], (side // block, side // block), interpolation=cv2.INTER_AREA
-    )
-    square: NDArray[np.uint8] = cv2.resize(blocks, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-    return square
+    square = pixels[top : top + side, left : left + side]
+    if block > 1:
+        square = cv2.resize(square, (side // block, side // block), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR))
 
 
 def _ends(length: int) -> tuple[slice, slice]:

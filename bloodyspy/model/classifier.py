@@ -1,6 +1,6 @@
 """The one loader and the one road: bytes in, observation out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +17,8 @@ from bloodyspy.model.inference import InferenceGraph
 from bloodyspy.observation import Observation
 
 Source = TypeVar("Source")
-"""What pictures are prepared from: bytes, or a file."""
+"""What a picture is prepared from: bytes, or a file."""
+Answer = TypeVar("Answer")
 
 
 class Classifier:
@@ -51,15 +52,18 @@ class Classifier:
         """Calibrated probabilities of prepared pictures: (n, size, size, 3) in, (n, 8) out."""
         return tempered(self._graph(batch), self.spec.temperature)
 
-    def answers(
+    def inputs(
         self, sources: Sequence[Source], prepare: Callable[[Source], NDArray[np.uint8]]
-    ) -> list[NDArray[np.float32] | ImageError]:
-        """Probabilities of several pictures, shape (8,) each, in one run of the graph.
+    ) -> tuple[NDArray[np.uint8], list[ImageError | None]]:
+        """The network's inputs for a batch of pictures, some of which may be none.
 
         Args:
-            sources: a batch of pictures.
-            prepare: makes the network's input, shape (size, size, 3), of one. Where it raises an ImageError, that is
-                the picture's answer, and the others have theirs.
+            sources: what pictures are prepared from.
+            prepare: makes the input, shape (size, size, 3), of one. Its ImageError leaves the picture out.
+
+        Returns:
+            Inputs of the n pictures that could be prepared, shape (n, size, size, 3), and for each source its error;
+            :func:`placed` brings the answers back to the sources' places.
         """
         size = self.spec.input.size
         inputs = np.empty((len(sources), size, size, 3), dtype=np.uint8)
@@ -73,23 +77,25 @@ class Classifier:
             else:
                 refused.append(None)
                 readable += 1
-        probabilities = iter(self.probabilities(inputs[:readable]))
-        return [error or next(probabilities) for error in refused]
+        return inputs[:readable], refused
 
     def observe_all(self, payloads: Sequence[bytes], max_pixels: int = MAX_PIXELS) -> list[Observation | ImageError]:
         """Walk the whole road with several pictures together; one that cannot be decoded has its error in its place."""
-        described: list[ImageStatistics] = []
+        statistics: list[ImageStatistics] = []
 
         def prepare(payload: bytes) -> NDArray[np.uint8]:
             pixels = decode(payload, max_pixels).pixels
-            described.append(describe(pixels))
+            statistics.append(describe(pixels))
             return to_array(pixels, self.spec.input)
 
-        answers = self.answers(payloads, prepare)
-        statistics, provenance = iter(described), self.spec.provenance
+        inputs, refused = self.inputs(payloads, prepare)
+        return placed(self.observed(statistics, inputs), refused)
+
+    def observed(self, statistics: Sequence[ImageStatistics], batch: NDArray[np.uint8]) -> list[Observation]:
+        """The road's second half: statistics and inputs (n, size, size, 3) of n pictures to their observations."""
         return [
-            answer if isinstance(answer, ImageError) else Observation.of(next(statistics), answer, provenance)
-            for answer in answers
+            Observation.of(seen, answer, self.spec.provenance)
+            for seen, answer in zip(statistics, self.probabilities(batch), strict=True)
         ]
 
     def observe(self, payload: bytes, max_pixels: int = MAX_PIXELS) -> Observation:
@@ -102,3 +108,9 @@ class Classifier:
         if isinstance(outcome, ImageError):
             raise outcome
         return outcome
+
+
+def placed(answers: Iterable[Answer], refused: Sequence[ImageError | None]) -> list[Answer | ImageError]:
+    """The answers to the pictures that were not refused, and the errors of the others, in the order of the sources."""
+    remaining = iter(answers)
+    return [next(remaining) if error is None else error for error in refused]

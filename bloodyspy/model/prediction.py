@@ -11,15 +11,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import ArtefactInvalid, ImageError, ModelUnavailable, SourceError, UnreadableImage
 from bloodyspy.images.files import read
-from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.classifier import Classifier, placed
 from bloodyspy.model.progress import Rate
 from bloodyspy.model.release import read_release
 from bloodyspy.observation import PROBABILITIES
@@ -189,7 +187,8 @@ def _released(s: Settings) -> Classifier:
 
 
 def _classify(classifier: Classifier, files: Sequence[Path]) -> list[Prediction]:
-    answers = classifier.answers(files, lambda path: classifier.prepare(_payload(path)))
+    inputs, refused = classifier.inputs(files, lambda path: classifier.prepare(_payload(path)))
+    answers = placed(classifier.probabilities(inputs).tolist(), refused)
     return [_prediction(path, answer) for path, answer in zip(files, answers, strict=True)]
 
 
@@ -200,9 +199,9 @@ def _payload(path: Path) -> bytes:
         raise UnreadableImage(f"it cannot be read: {exc.strerror}") from exc
 
 
-def _prediction(path: Path, answer: NDArray[np.float32] | ImageError) -> Prediction:
+def _prediction(path: Path, answer: list[float] | ImageError) -> Prediction:
     if isinstance(answer, UnreadableImage):
         return Prediction(path, None, answer.reason)
     if isinstance(answer, ImageError):
         return Prediction(path, None, str(answer))
-    return Prediction(path, tuple(answer.tolist()))
+    return Prediction(path, tuple(answer))

@@ -78,7 +78,7 @@ class Line:
         side.
         """
         with self._lock:
-            idle = self._threads - self._busy  # the caller among them
+            idle = max(1, self._threads - self._busy)  # the caller among them
             share = min(AT_ONCE, -(-self.waiting // idle))
             taken: list[Taken] = []
             while len(taken) < share and (not taken or self._turns[0].served is taken[0].asked.served):

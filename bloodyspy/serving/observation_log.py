@@ -21,6 +21,8 @@ from bloodyspy.observation import Observation
 
 logger = logging.getLogger(__name__)
 
+_JSON = json.JSONEncoder(allow_nan=False)  # one for all rows: json.dumps would make one for each
+
 
 class ObservationLog:
     """The observation log of this process. Safe to call from several threads."""
@@ -58,7 +60,7 @@ class ObservationLog:
         if not rows:
             return
         try:
-            text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+            text = "".join(_JSON.encode(row) + "\n" for row in rows)
             with self._lock:
                 self._write(text, self._folder / time.strftime("%Y-%m-%d"))
         except (OSError, ValueError) as exc:
