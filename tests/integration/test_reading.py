@@ -48,7 +48,9 @@ def client(place: Path, tmp_path: Path) -> Iterator[httpx.Client]:
     settings = Settings(
         root=place, users_file=place / "users.json", bentoml_home=home, observations=tmp_path, requests=2
     )
-    server = uvicorn.Server(uvicorn.Config(create_application(settings), port=0, log_config=None))
+    # an idle connection of a client that is held up for five seconds would be closed under its next request
+    config = uvicorn.Config(create_application(settings), port=0, log_config=None, timeout_keep_alive=60)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
