@@ -138,15 +138,16 @@ def show(cells: dict[tuple[str, int], list[Measured]], speeds: dict[str, list[fl
     for (name, concurrency), found in cells.items():
         p50, p99 = (statistics.median(getattr(one, key) for one in found) for key in ("p50", "p99"))
         ours = cells.get((OURS, concurrency))
-        ratio = f"{per_second(ours) / per_second(found):.2f}" if ours and name in (BARE, MLFLOW, KERAS) else ""
+        speed = per_second(found)
+        ratio = f"{per_second(ours) / speed:.2f}" if ours and speed and name in (BARE, MLFLOW, KERAS) else ""
         wrong = f"{sum(one.refused for one in found)}, {sum(one.failed for one in found)}"
         table.add_row(
             name,
             str(concurrency),
-            f"{per_second(found):.1f}",
+            f"{speed:.1f}",
             f"{p50:.1f}",
             f"{p99:.1f}",
-            f"{p99 / p50:.1f}",
+            f"{p99 / p50 if p50 else float('nan'):.1f}",
             wrong,
             ratio,
         )

@@ -1,6 +1,8 @@
 """Many requests at once through the application: each its own answers in its order, its rows in one piece, or a 429."""
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -12,9 +14,11 @@ import pytest
 import uvicorn
 from handmade import make_artefact
 from pictures import tinted
-from running import NAME, PASSWORD
+from running import NAME, PASSWORD, served
 
 from bloodyspy.adapters import packaging
+from bloodyspy.cells import CellType
+from bloodyspy.images.synthetic import draw_picture
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.serving.application import create_application
 from bloodyspy.serving.authentication import add_user
@@ -118,3 +122,30 @@ def test_the_largest_request_is_always_let_into_an_empty_house(client: httpx.Cli
     assert MAX_FILES <= PICTURES
     files = [("files", (f"{i}.png", tinted(i % 8))) for i in range(MAX_FILES)]
     assert len(client.post("/v1/classify", files=files).json()["results"]) == MAX_FILES
+
+
+def test_a_service_that_is_told_to_stop_finishes_what_it_took_in(place: Path, tmp_path: Path) -> None:
+    environment = {
+        "BLOODYSPY_ROOT": str(place),
+        "BLOODYSPY_STATE": str(place / "var"),
+        "BLOODYSPY_USERS_FILE": str(place / "users.json"),
+        "BLOODYSPY_OBSERVATIONS": str(tmp_path / "log"),
+    }
+    picture = draw_picture(CellType.BASOPHIL, 0, 0)[1]
+    files = [("files", (f"{i}.jpg", picture)) for i in range(128)]
+    with (
+        served(tmp_path / "service.log", environment) as service,
+        service.client() as large,
+        service.client() as small,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        large.get("/bloodyspy/authorization").raise_for_status()
+        request = large.build_request("POST", "/v1/classify", files=files)
+        request.read()
+        answer = pool.submit(large.send, request)
+        while not rows(tmp_path / "log"):  # by then the service has long begun with the other's body
+            small.post("/v1/classify", files=files[:1]).raise_for_status()
+        os.kill(service.process, signal.SIGTERM)
+        results = answer.result().raise_for_status().json()["results"]
+    assert [result["filename"] for result in results] == [f"{i}.jpg" for i in range(128)]
+    assert len(rows(tmp_path / "log")) >= 129
