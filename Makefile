@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lifecycle test check bench bench-accuracy bench-training bench-inference bench-policy bench-promotion lock clean
+.PHONY: help install lifecycle test check bench bench-accuracy bench-training bench-inference bench-policy bench-promotion bench-serving lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 18
@@ -59,6 +59,9 @@ bench-inference: $(READY) ## every way to run the best network, side by side on 
 
 bench-policy: $(READY) ## which answers go out unseen, at home, elsewhere, and of pictures without a cell
 	$(BIN)/python -m benchmarks policy
+
+bench-serving: $(READY) ## the service beside others and its limit, and under too much load (needs wrk and hey; OPTIONS=--help)
+	$(BIN)/python -m benchmarks.serving $(OPTIONS)
 
 lock: ## compile both locks anew from pyproject.toml (needs uv)
 	$(BIN)/uv pip compile pyproject.toml --extra platform --extra dev $(LOCKING) -o requirements.lock

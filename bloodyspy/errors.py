@@ -29,6 +29,7 @@ Each error builds its own sentence from its facts and says what to do next::
     ├── VersioningError          a DVC command failed
     ├── ServiceError             the service cannot be built, started or reached
     │   ├── ModelUnavailable     the service runs, but there is no model that it could serve yet
+    │   ├── Overloaded           the service has as much to do as it takes in
     │   ├── UsersUnavailable     the service runs, but it cannot tell who may use it
     │   ├── SpecimenRefused      the id of a specimen could tell who the patient is, or is none
     │   └── KeepingError         kept images cannot be read, written, or deciphered
@@ -196,6 +197,16 @@ class ServiceError(BloodySpyError):
 
 class ModelUnavailable(ServiceError):
     """The service runs, but there is no model that it could serve yet."""
+
+
+class Overloaded(ServiceError):
+    """The service has as much to do as it takes in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The service has as many pictures to do as it takes in. Send the request again after the seconds that "
+            "Retry-After names."
+        )
 
 
 class UsersUnavailable(ServiceError):

@@ -1,7 +1,7 @@
 """One frozen row for one classified picture: the same columns in the reference and in the live log."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,12 @@ class Observation:
         cls, statistics: ImageStatistics, probabilities: NDArray[np.float32], verdict: Verdict, provenance: Provenance
     ) -> "Observation":
         """From the pieces of the road; ``probabilities`` has shape (8,)."""
-        return cls(statistics, tuple(float(p) for p in probabilities), verdict, provenance)
+        return cls(statistics, tuple(probabilities.tolist()), verdict, provenance)
 
     @property
     def predicted(self) -> CellType:
         """The most probable cell type."""
-        return CELL_TYPES[int(np.argmax(self.probabilities))]
+        return CELL_TYPES[self.probabilities.index(self.confidence)]
 
     @property
     def confidence(self) -> float:
@@ -50,15 +50,16 @@ class Observation:
     def row(self) -> dict[str, str | int | float]:
         """Flat values in the order of :data:`COLUMNS`."""
         return {
-            **asdict(self.statistics),
-            **{f"p_{cell}": p for cell, p in zip(CELL_TYPES, self.probabilities, strict=True)},
+            **self.statistics.row(),
+            **dict(zip(PROBABILITIES, self.probabilities, strict=True)),
             "predicted": str(self.predicted),
             "confidence": self.confidence,
             "novelty": self.verdict.novelty,
             "foreignness": self.verdict.foreignness,
             "action": str(self.verdict.action),
             "reasons": " ".join(self.verdict.reasons),
-            **asdict(self.provenance),
+            "run_id": self.provenance.run_id,
+            "data_version": self.provenance.data_version,
         }
 
 

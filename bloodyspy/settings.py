@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     weights: Path | None = Field(default=None, description="folder of pretrained weight files, for machines offline")
     threads: int = Field(default=1, ge=1, le=256, description="threads of one inference session")
     workers: int = Field(default=1, ge=1, le=256, description="processes of the service")
+    requests: int = Field(
+        default=32, ge=1, le=4096, description="requests that wait for an answer in one process; the next gets a 429"
+    )
 
     def model_post_init(self, _context: Any) -> None:
         """Make every place absolute, so that no later change of directory moves it."""

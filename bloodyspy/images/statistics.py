@@ -1,7 +1,8 @@
 """What can be said of a picture without a network: size, exposure, stain, sharpness. Drift is judged on these.
 
 Everything but the size is measured on the centred square resized to one fixed side, because sharpness and noise change
-with resolution, and reference and live pictures must be measured alike.
+with resolution, and reference and live pictures must be measured alike. No network sees this square, so it is resized
+in the quickest way that leaves no pixel out: docs/decisions/0038.
 """
 
 from dataclasses import dataclass, fields
@@ -10,9 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bloodyspy.images.preprocess import InputSpec, to_array
+SIDE = 192
+"""Of the square that is measured, pixels."""
 
-MEASURED = InputSpec(size=256)
+# Pictures are measured in several threads at a time: OpenCV's own threads would only wait for each other.
+cv2.setNumThreads(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ class ImageStatistics:
     noise: float  # estimated standard deviation of the noise (Immerkær 1996)
     edges: float  # mean magnitude of the Sobel gradient
 
+    def row(self) -> dict[str, int | float]:
+        """The values by name; a tenth of the time of ``dataclasses.asdict``, which copies in depth."""
+        return {name: getattr(self, name) for name in STATISTICS}
+
 
 STATISTICS: tuple[str, ...] = tuple(field.name for field in fields(ImageStatistics))
 
@@ -51,18 +58,18 @@ def describe(pixels: NDArray[np.uint8]) -> ImageStatistics:
         pixels: RGB of shape (height, width, 3), 0 to 255.
     """
     height, width = pixels.shape[:2]
-    square = to_array(pixels, MEASURED)
+    square = _square(pixels)
     lab = cv2.cvtColor(square, cv2.COLOR_RGB2LAB)
     lab_mean, lab_spread = (moment.ravel() for moment in cv2.meanStdDev(lab))
     red, green, blue, _ = cv2.mean(square)
-    lightness = np.ascontiguousarray(lab[..., 0])
-    histogram = np.bincount(lightness.ravel(), minlength=256).cumsum()
+    lightness = cv2.extractChannel(lab, 0)
+    histogram = cv2.calcHist([lightness], [0], None, [256], [0, 256]).ravel().cumsum()
     darkest, lightest = np.searchsorted(histogram, np.array([0.01, 0.99]) * lightness.size)
-    corner = MEASURED.size // 16
-    corners = np.concatenate([lightness[y, x].ravel() for y in _ends(corner) for x in _ends(corner)])
+    corner = SIDE // 16
+    corners = [cv2.mean(lightness[y, x])[0] for y in _ends(corner) for x in _ends(corner)]
     threshold, _ = cv2.threshold(lightness, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    _, laplacian_spread = cv2.meanStdDev(cv2.Laplacian(lightness, cv2.CV_32F))
-    ripple = cv2.filter2D(lightness, cv2.CV_32F, _IMMERKAER)[1:-1, 1:-1]
+    _, laplacian_spread = cv2.meanStdDev(cv2.Laplacian(lightness, cv2.CV_16S))
+    ripple = cv2.filter2D(lightness, cv2.CV_16S, _IMMERKAER)[1:-1, 1:-1]
     gradient = cv2.magnitude(cv2.Sobel(lightness, cv2.CV_32F, 1, 0), cv2.Sobel(lightness, cv2.CV_32F, 0, 1))
     saturation = cv2.mean(cv2.cvtColor(square, cv2.COLOR_RGB2HSV))[1]
     return ImageStatistics(
@@ -79,12 +86,24 @@ def describe(pixels: NDArray[np.uint8]) -> ImageStatistics:
         blue_yellow=float(lab_mean[2]),
         stain_spread=float(np.hypot(lab_spread[1], lab_spread[2])),
         saturation=saturation,
-        background=float(corners.mean()),
+        background=sum(corners) / len(corners),
         nucleus_share=float(histogram[int(threshold)] / lightness.size),
         sharpness=float(np.log10(1 + laplacian_spread[0, 0] ** 2)),
-        noise=float(np.sqrt(np.pi / 2) / 6 * cv2.mean(cv2.absdiff(ripple, np.zeros_like(ripple)))[0]),
+        noise=float(np.sqrt(np.pi / 2) / 6 * cv2.norm(ripple, cv2.NORM_L1) / ripple.size),
         edges=cv2.mean(gradient)[0],
     )
+
+
+def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The centred square at the side that is measured: means of whole blocks of pixels, the rest bilinear."""
+    height, width = pixels.shape[:2]
+    block = max(1, min(height, width) // SIDE)
+    side = min(height, width) // block * block
+    top, left = (height - side) // 2, (width - side) // 2
+    square = pixels[top : top + side, left : left + side]
+    if block > 1:
+        square = cv2.resize(square, (side // block, side // block), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR))
 
 
 def _ends(length: int) -> tuple[slice, slice]:

@@ -1,11 +1,13 @@
 """The one loader and the one road: bytes in, observation out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bloodyspy.errors import ImageError
 from bloodyspy.images.decode import MAX_PIXELS, decode
 from bloodyspy.images.preprocess import to_array
 from bloodyspy.images.statistics import ImageStatistics, describe
@@ -16,6 +18,10 @@ from bloodyspy.model.familiarity import Familiarity
 from bloodyspy.model.inference import InferenceGraph
 from bloodyspy.observation import Observation
 from bloodyspy.policy import AnswerPolicy
+
+Source = TypeVar("Source")
+"""What a picture is prepared from: bytes, or a file."""
+Answer = TypeVar("Answer")
 
 
 class Classifier:
@@ -52,24 +58,44 @@ class Classifier:
         """Calibrated probabilities of prepared pictures: (n, size, size, 3) in, (n, 8) out."""
         return tempered(self._graph(batch), self.spec.temperature)
 
-    def observe(self, payload: bytes, max_pixels: int = MAX_PIXELS) -> Observation:
-        """Walk the whole road with one picture.
+    def inputs(
+        self, sources: Sequence[Source], prepare: Callable[[Source], NDArray[np.uint8]]
+    ) -> tuple[NDArray[np.uint8], list[ImageError | None]]:
+        """The network's inputs for a batch of pictures, some of which may be none.
 
-        Raises:
-            UnreadableImage, ImageTooLarge: from decoding.
+        Args:
+            sources: what pictures are prepared from.
+            prepare: makes the input, shape (size, size, 3), of one. Its ImageError leaves the picture out.
+
+        Returns:
+            Inputs of the n pictures that could be prepared, shape (n, size, size, 3), and for each source its error;
+            :func:`placed` brings the answers back to the sources' places.
         """
-        pixels = decode(payload, max_pixels).pixels
-        (observation,) = self.observed([describe(pixels)], to_array(pixels, self.spec.input)[None])
-        return observation
+        size = self.spec.input.size
+        inputs = np.empty((len(sources), size, size, 3), dtype=np.uint8)
+        refused: list[ImageError | None] = []
+        readable = 0
+        for source in sources:
+            try:
+                inputs[readable] = prepare(source)
+            except ImageError as error:
+                refused.append(error)
+            else:
+                refused.append(None)
+                readable += 1
+        return inputs[:readable], refused
 
-    def explain(self, payload: bytes, max_pixels: int = MAX_PIXELS) -> Explanation:
-        """Why the answer to one picture is what it is; takes nine inferences.
+    def observe_all(self, payloads: Sequence[bytes], max_pixels: int = MAX_PIXELS) -> list[Observation | ImageError]:
+        """Walk the whole road with several pictures together; one that cannot be decoded has its error in its place."""
+        statistics: list[ImageStatistics] = []
 
-        Raises:
-            UnreadableImage, ImageTooLarge: from decoding.
-        """
-        array = to_array(decode(payload, max_pixels).pixels, self.spec.input)
-        return explain(array, self._head, self._graph.infer, self.spec.temperature)
+        def prepare(payload: bytes) -> NDArray[np.uint8]:
+            pixels = decode(payload, max_pixels).pixels
+            statistics.append(describe(pixels))
+            return to_array(pixels, self.spec.input)
+
+        inputs, refused = self.inputs(payloads, prepare)
+        return placed(self.observed(statistics, inputs), refused)
 
     def observed(self, statistics: Sequence[ImageStatistics], batch: NDArray[np.uint8]) -> list[Observation]:
         """The road's second half: statistics and inputs (n, size, size, 3) of n pictures to their observations."""
@@ -84,3 +110,29 @@ class Classifier:
             Observation.of(seen, answer, verdict, self.spec.provenance)
             for seen, answer, verdict in zip(statistics, probabilities, verdicts, strict=True)
         ]
+
+    def observe(self, payload: bytes, max_pixels: int = MAX_PIXELS) -> Observation:
+        """Walk the whole road with one picture.
+
+        Raises:
+            UnreadableImage, ImageTooLarge: from decoding.
+        """
+        (outcome,) = self.observe_all([payload], max_pixels)
+        if isinstance(outcome, ImageError):
+            raise outcome
+        return outcome
+
+    def explain(self, payload: bytes, max_pixels: int = MAX_PIXELS) -> Explanation:
+        """Why the answer to one picture is what it is; takes nine inferences.
+
+        Raises:
+            UnreadableImage, ImageTooLarge: from decoding.
+        """
+        array = to_array(decode(payload, max_pixels).pixels, self.spec.input)
+        return explain(array, self._head, self._graph.infer, self.spec.temperature)
+
+
+def placed(answers: Iterable[Answer], refused: Sequence[ImageError | None]) -> list[Answer | ImageError]:
+    """The answers to the pictures that were not refused, and the errors of the others, in the order of the sources."""
+    remaining = iter(answers)
+    return [next(remaining) if error is None else error for error in refused]

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bloodyspy.cells import CELL_TYPES, CellType
-from bloodyspy.errors import ArtefactInvalid, GoldenMismatch
+from bloodyspy.errors import ArtefactInvalid, GoldenMismatch, ImageError
 from bloodyspy.model.artifact import GOLDEN
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.inference import Precision
@@ -63,7 +63,9 @@ def make(classifier: Classifier, pictures: Mapping[CellType, bytes]) -> GoldenAn
 
 
 def check(classifier: Classifier) -> None:
-    """Walk the road with each golden picture of the classifier's own artefact and compare.
+    """Walk the road with each golden picture of the classifier's own artefact, alone and all together, and compare.
+
+    Alone and together a graph may run in different code, and the first run of each is its slowest.
 
     A probability may differ by :data:`TOLERANCE` for the precision that serves; the predicted type may be another one
     only where the two were as good as equally probable, closer than that.
@@ -78,9 +80,12 @@ def check(classifier: Classifier) -> None:
     except ValidationError as exc:
         raise ArtefactInvalid(path, f"{GOLDEN} is of another format ({exc.error_count()} faults)") from exc
     tolerance = TOLERANCE[classifier.spec.precision]
-    for answer in golden.answers:
-        expected = np.array(answer.probabilities)
-        found = np.array(classifier.observe(answer.picture).probabilities)
+    pictures = [answer.picture for answer in golden.answers]
+    alone = [classifier.observe(picture) for picture in pictures]
+    for answer, seen in zip(golden.answers * 2, alone + classifier.observe_all(pictures), strict=True):
+        if isinstance(seen, ImageError):
+            raise seen
+        expected, found = np.array(answer.probabilities), np.array(seen.probabilities)
         was, now, worst = int(expected.argmax()), int(found.argmax()), int(np.abs(found - expected).argmax())
         if expected[was] - expected[now] > tolerance:
             shown = was, now

@@ -11,14 +11,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bloodyspy.cells import CELL_TYPES, CellType
-from bloodyspy.errors import ArtefactInvalid, ImageTooLarge, ModelUnavailable, SourceError, UnreadableImage
+from bloodyspy.errors import ArtefactInvalid, ImageError, ModelUnavailable, SourceError, UnreadableImage
 from bloodyspy.images.files import read
-from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.classifier import Classifier, placed
 from bloodyspy.model.progress import Rate
 from bloodyspy.model.release import read_release
 from bloodyspy.observation import PROBABILITIES
@@ -188,21 +187,21 @@ def _released(s: Settings) -> Classifier:
 
 
 def _classify(classifier: Classifier, files: Sequence[Path]) -> list[Prediction]:
-    size = classifier.spec.input.size
-    inputs = np.empty((len(files), size, size, 3), dtype=np.uint8)
-    predictions: list[Prediction | None] = []
-    readable = 0
-    for path in files:
-        try:
-            inputs[readable] = classifier.prepare(read(path))
-        except UnreadableImage as exc:
-            predictions.append(Prediction(path, None, exc.reason))
-        except ImageTooLarge as exc:
-            predictions.append(Prediction(path, None, str(exc)))
-        except OSError as exc:
-            predictions.append(Prediction(path, None, f"it cannot be read: {exc.strerror}"))
-        else:
-            predictions.append(None)
-            readable += 1
-    answers = iter(classifier.probabilities(inputs[:readable]).tolist())
-    return [known or Prediction(path, tuple(next(answers))) for path, known in zip(files, predictions, strict=True)]
+    inputs, refused = classifier.inputs(files, lambda path: classifier.prepare(_payload(path)))
+    answers = placed(classifier.probabilities(inputs).tolist(), refused)
+    return [_prediction(path, answer) for path, answer in zip(files, answers, strict=True)]
+
+
+def _payload(path: Path) -> bytes:
+    try:
+        return read(path)
+    except OSError as exc:
+        raise UnreadableImage(f"it cannot be read: {exc.strerror}") from exc
+
+
+def _prediction(path: Path, answer: list[float] | ImageError) -> Prediction:
+    if isinstance(answer, UnreadableImage):
+        return Prediction(path, None, answer.reason)
+    if isinstance(answer, ImageError):
+        return Prediction(path, None, str(answer))
+    return Prediction(path, tuple(answer))

@@ -1,6 +1,5 @@
 """The shapes of the service's answers. Pydantic models, because a dict's schema would be rebuilt for each answer."""
 
-from dataclasses import asdict
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -167,5 +166,5 @@ def _result(upload: Upload, outcome: Observation | ImageError) -> Classified | R
         candidates=list(outcome.verdict.candidates),
         novelty=outcome.verdict.novelty,
         foreignness=outcome.verdict.foreignness,
-        statistics=Statistics.model_validate(asdict(outcome.statistics)),
+        statistics=Statistics.model_validate(outcome.statistics.row()),
     )

@@ -19,6 +19,7 @@ from bloodyspy.errors import (
     BloodySpyError,
     ImageTooLarge,
     ModelUnavailable,
+    Overloaded,
     SpecimenRefused,
     UnreadableImage,
     UsersUnavailable,
@@ -26,6 +27,7 @@ from bloodyspy.errors import (
 from bloodyspy.serving import docs, routes
 from bloodyspy.serving.access import Door
 from bloodyspy.serving.answers import Fault
+from bloodyspy.serving.house import House
 from bloodyspy.serving.keeping import Keeper
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.reading import Reader
@@ -41,11 +43,12 @@ STATUS: dict[type[BloodySpyError], HTTPStatus] = {
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     UsersUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
 }
 """Every other error of ours is a fault of the service: 500."""
 
-RETRY_AFTER = "5"
-"""Seconds, with each 503."""
+RETRY_AFTER = {HTTPStatus.SERVICE_UNAVAILABLE: "5", HTTPStatus.TOO_MANY_REQUESTS: "1"}
+"""Seconds."""
 
 # What a client may call its request: it stands in the observation log, so it must not be a person's name,
 # and it must be safe in a header and in a line of a log. A key that was put there by mistake stays out of both.
@@ -72,7 +75,7 @@ def create_application(settings: Settings) -> FastAPI:
         reader = Reader(model, ObservationLog(settings.observations), shadow, reader_threads(settings.workers))
         keeper = Keeper(settings)
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
-            application.state.desk = routes.Desk(model, reader, keeper)
+            application.state.desk = routes.Desk(model, House(settings.requests), reader, keeper)
             application.state.door = Door(settings, doorman)
             model.start()
             shadow.start()
@@ -137,7 +140,7 @@ async def _failed(request: Request, exc: Exception) -> Response:
     status = next((STATUS[kind] for kind in type(exc).__mro__ if kind in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("Request %s failed", request.state.request_id, exc_info=exc)
-    headers = {"Retry-After": RETRY_AFTER} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+    headers = {"Retry-After": RETRY_AFTER[status]} if status in RETRY_AFTER else {}
     return _fault(request, status, str(exc), headers)
 
 

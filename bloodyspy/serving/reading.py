@@ -1,12 +1,13 @@
-"""From uploads to observations: the road of each picture, walked in a bounded pool of threads."""
+"""From uploads to observations: the road of the pictures, walked in a bounded pool of threads."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bloodyspy.errors import ImageError
 from bloodyspy.observation import Observation
+from bloodyspy.serving.line import Answer, Asked, Line, Taken
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.served import Served, ServedModel
 from bloodyspy.serving.shadow import Shadow
@@ -26,40 +27,73 @@ class Reader:
 
     def __init__(self, model: ServedModel, log: ObservationLog, shadow: Shadow, threads: int) -> None:
         self._model, self._log, self._shadow = model, log, shadow
-        self._threads = threads
+        self._line, self._threads = Line(threads), threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
     async def read(self, uploads: Sequence[Upload], request_id: str) -> Reading:
-        """Walk the road with each upload; a picture that cannot be read gives its error in the place of an observation.
+        """Walk the road with the uploads; a picture that cannot be read gives its error in the place of an observation.
+
+        Pictures of several requests that wait at the same time are classified together: docs/decisions/0038.
 
         Raises:
             ModelUnavailable: there is no model to answer with.
         """
-        served = self._model.current()
-        if len(uploads) == 1:
-            return Reading(served, [await self._in_pool(served, uploads[0], request_id, 0)])
-        # A large request has at most one picture a thread in the queue, so that small ones pass it by.
-        turn = asyncio.Semaphore(self._threads)
-
-        async def in_turn(upload: Upload, picture: int) -> Observation | ImageError:
-            async with turn:
-                return await self._in_pool(served, upload, request_id, picture)
-
-        return Reading(served, list(await asyncio.gather(*map(in_turn, uploads, range(len(uploads))))))
+        payloads = [upload.payload for upload in uploads]
+        asked = Asked(self._model.current(), payloads, request_id, asyncio.get_running_loop().create_future())
+        self._line.join(asked)
+        try:
+            for _ in range(min(len(payloads), self._threads)):
+                self._pool.submit(self._work)
+            return Reading(asked.served, await asked.answer)
+        finally:
+            self._line.leave(asked)
 
     def close(self) -> None:
         """Finish what was begun."""
         self._pool.shutdown(wait=True)
 
-    async def _in_pool(self, served: Served, upload: Upload, request_id: str, picture: int) -> Observation | ImageError:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._observe, served, upload, request_id, picture)
+    def _work(self) -> None:
+        while taken := self._line.take():
+            try:
+                self._classify(taken)
+            finally:
+                self._line.done()
 
-    def _observe(self, served: Served, upload: Upload, request_id: str, picture: int) -> Observation | ImageError:
+    def _classify(self, taken: Sequence[Taken]) -> None:
         try:
-            observation = served.classifier.observe(upload.payload)
-        except ImageError as error:
-            return error
-        self._log.append([observation], request_id, served.release.version, picture)
-        self._shadow.offer(upload.payload, request_id, picture)
-        return observation
+            outcomes = taken[0].asked.served.classifier.observe_all([one.payload for one in taken])
+        except Exception as exc:  # noqa: BLE001 - it is raised again where the request is answered
+            if len(taken) == 1:
+                _fail(taken[0].asked, exc)
+            else:  # one picture may be the cause: nobody else's request shall fail with it
+                for one in taken:
+                    self._classify([one])
+            return
+        for asked in self._line.settle(taken, outcomes):
+            self._finish(asked)
+
+    def _finish(self, asked: Asked) -> None:
+        outcomes = [asked.outcomes[place] for place in range(len(asked.payloads))]
+        try:
+            self._log.append(outcomes, asked.request_id, asked.served.release.version)
+            for place, outcome in enumerate(outcomes):
+                if isinstance(outcome, Observation):
+                    self._shadow.offer(asked.payloads[place], asked.request_id, place)
+        except Exception as exc:  # noqa: BLE001 - likewise
+            _fail(asked, exc)
+        else:
+            _tell(asked, lambda answer: answer.set_result(outcomes))
+
+
+def _fail(asked: Asked, exc: Exception) -> None:
+    _tell(asked, lambda answer: answer.set_exception(exc))
+
+
+def _tell(asked: Asked, outcome: Callable[[Answer], None]) -> None:
+    """Settle the request's future in its event loop, unless nobody waits for it any more."""
+
+    def settle() -> None:
+        if not asked.answer.done():
+            outcome(asked.answer)
+
+    asked.answer.get_loop().call_soon_threadsafe(settle)

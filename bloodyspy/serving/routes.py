@@ -22,6 +22,7 @@ from bloodyspy.serving.answers import (
     model_name,
 )
 from bloodyspy.serving.authentication import Caller
+from bloodyspy.serving.house import House
 from bloodyspy.serving.keeping import Keeper
 from bloodyspy.serving.kept import Kept
 from bloodyspy.serving.reading import Reader, Reading
@@ -50,7 +51,7 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
         (413, f"More than {MAX_BODY // 1024 // 1024} MB, {MAX_FILES} files, or too many pixels"),
         (415, "Not multipart/form-data"),
         (422, "No file, or not a readable picture"),
-        (429, "Too many requests or failed sign-ins; Retry-After says when to come again"),
+        (429, "Too many requests, failed sign-ins, or pictures to do; Retry-After says when to come again"),
         (503, "No users file, or no model released yet"),
     )
 }
@@ -69,6 +70,7 @@ class Desk:
     """What the end-points need."""
 
     model: ServedModel
+    house: House
     reader: Reader
     keeper: Keeper
 
@@ -112,12 +114,7 @@ async def authorization(caller: Anybody) -> Status:
 )
 async def image(request: Request, caller: Classifies) -> Response:
     """The cell type of one picture, in percent."""
-    desk: Desk = request.app.state.desk
-    uploads = await receive_uploads(request, "file")
-    if len(uploads) > 1:
-        raise HTTPException(422, "This end-point takes one picture. Send several to /bloodyspy/images.")
-    reading = await desk.reader.read(uploads, request.state.request_id)
-    desk.keep(uploads, reading, request.state.request_id)
+    uploads, reading = await _read(request, "file", most=1)
     (outcome,) = reading.outcomes
     if isinstance(outcome, ImageError):
         raise outcome
@@ -134,10 +131,7 @@ async def image(request: Request, caller: Classifies) -> Response:
 )
 async def images(request: Request, caller: Classifies) -> Response:
     """The cell types of several pictures, each under its file name; a bad file has an `error` in that place."""
-    desk: Desk = request.app.state.desk
-    uploads = await receive_uploads(request, "files")
-    reading = await desk.reader.read(uploads, request.state.request_id)
-    desk.keep(uploads, reading, request.state.request_id)
+    uploads, reading = await _read(request, "files")
     return _json(images_answer(uploads, reading, caller.name))
 
 
@@ -153,11 +147,8 @@ async def classify(request: Request, caller: Classifies, specimen: Specimen = ""
 
     A bad file has an `error` in its place; where no file at all is a picture, the status is 413 or 422.
     """
-    desk: Desk = request.app.state.desk
     specimen = check(specimen) if specimen else ""
-    uploads = await receive_uploads(request, "files", "file")
-    reading = await desk.reader.read(uploads, request.state.request_id)
-    desk.keep(uploads, reading, request.state.request_id, specimen)
+    uploads, reading = await _read(request, "files", "file", specimen=specimen)
     if all(isinstance(outcome, ImageError) for outcome in reading.outcomes):
         raise next(outcome for outcome in reading.outcomes if isinstance(outcome, ImageError))
     return _json(classification(uploads, reading, request.state.request_id, caller.name).model_dump_json())
@@ -191,6 +182,21 @@ async def card(request: Request) -> HTMLResponse:
     desk: Desk = request.app.state.desk
     artefact = desk.model.current().classifier.artefact
     return HTMLResponse((artefact.path / CARD_HTML).read_text(encoding="utf-8"), headers=_CARD_POLICY)
+
+
+async def _read(
+    request: Request, *fields: str, most: int = MAX_FILES, specimen: str = ""
+) -> tuple[list[Upload], Reading]:
+    """Take a request in, if there is room, classify what it brought, and offer it to the keeper."""
+    desk: Desk = request.app.state.desk
+    with desk.house.visit() as visit:
+        uploads = await receive_uploads(request, *fields, arrived=visit.arrived)
+        if len(uploads) > most:
+            raise HTTPException(422, "This end-point takes one picture. Send several to /bloodyspy/images.")
+        visit.wait(len(uploads))
+        reading = await desk.reader.read(uploads, request.state.request_id)
+    desk.keep(uploads, reading, request.state.request_id, specimen)
+    return uploads, reading
 
 
 def _json(body: str | bytes) -> Response:

@@ -1,7 +1,7 @@
 """Reads the files of a multipart request: in memory, within limits, and only once the caller is known."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
@@ -34,8 +34,15 @@ class _InMemory(MultiPartParser):
     spool_max_size = MAX_BODY + 1
 
 
-async def receive_uploads(request: Request, *fields: str, seconds: float = MAX_SECONDS) -> list[Upload]:
+async def receive_uploads(
+    request: Request, *fields: str, arrived: Callable[[int], None] | None = None, seconds: float = MAX_SECONDS
+) -> list[Upload]:
     """The files that the request carries under these field names, in their order; at least one.
+
+    Args:
+        request: its body is read here.
+        fields: names.
+        arrived: is told the bytes of each piece of the body; what it raises ends the reading.
 
     Raises:
         HTTPException: 400 the body is no well-formed form, 408 it takes more than ``seconds``, 413 it is too large or
@@ -53,7 +60,11 @@ async def receive_uploads(request: Request, *fields: str, seconds: float = MAX_S
     if announced.isdecimal() and int(announced) > MAX_BODY:
         raise _too_large()
     parser = _InMemory(
-        request.headers, _limited(request.stream()), max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=MAX_FIELD
+        request.headers,
+        _limited(request.stream(), arrived),
+        max_files=MAX_FILES,
+        max_fields=MAX_FILES,
+        max_part_size=MAX_FIELD,
     )
     try:
         async with asyncio.timeout(seconds):
@@ -81,12 +92,16 @@ async def receive_uploads(request: Request, *fields: str, seconds: float = MAX_S
     return uploads
 
 
-async def _limited(stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _limited(
+    stream: AsyncGenerator[bytes, None], arrived: Callable[[int], None] | None
+) -> AsyncGenerator[bytes, None]:
     received = 0
     async for chunk in stream:
         received += len(chunk)
         if received > MAX_BODY:
             raise _too_large()
+        if arrived is not None:
+            arrived(len(chunk))
         yield chunk
 
 

@@ -3,18 +3,20 @@
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from bloodyspy.errors import ImageError, ImageTooLarge, UnreadableImage
 from bloodyspy.images.decode import decode
 from bloodyspy.images.positions import EIGHT, back, placed
 from bloodyspy.images.preprocess import InputSpec, golden_hash, golden_picture, to_array
-from bloodyspy.images.statistics import STATISTICS, describe
+from bloodyspy.images.statistics import SIDE, STATISTICS, describe
 
 
 def encoded(pixels: NDArray[np.uint8], image_format: str, mode: str = "RGB", **options: object) -> bytes:
@@ -120,6 +122,28 @@ def test_statistics_tell_what_changed() -> None:
     assert noisy.noise > before.noise + 1
     assert before.background > 200
     assert len(STATISTICS) == 18
+
+
+def test_sharpness_noise_and_edges_are_their_formulas() -> None:
+    grey = np.random.default_rng(0).integers(60, 200, (SIDE, SIDE)).astype(np.uint8)
+    pixels = np.repeat(grey[..., None], 3, axis=-1)
+    lightness = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)[..., 0].astype(np.float64)
+    found = describe(pixels)
+    laplace = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+    assert found.sharpness == pytest.approx(np.log10(1 + ndimage.convolve(lightness, laplace, mode="mirror").var()))
+    immerkaer = ndimage.convolve(lightness, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]))[1:-1, 1:-1]
+    assert found.noise == pytest.approx(np.sqrt(np.pi / 2) / 6 * np.abs(immerkaer).mean())
+    slope = np.hypot(*(ndimage.sobel(lightness, axis=axis, mode="mirror") for axis in (0, 1)))
+    assert found.edges == pytest.approx(slope.mean(), rel=1e-6)
+    assert found.brightness == pytest.approx(lightness.mean())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (5000, 3), (191, 193), (384, 385), (1000, 2000)])
+def test_pictures_of_every_shape_can_be_measured(shape: tuple[int, int]) -> None:
+    found = describe(np.full((*shape, 3), (200, 150, 100), np.uint8))
+    assert (found.height, found.width) == shape
+    assert (found.red, found.green, found.blue) == (200, 150, 100)
+    assert found.noise == found.edges == found.sharpness == 0
 
 
 def test_statistics_do_not_depend_on_the_size_of_the_file(real_data: Path) -> None:
