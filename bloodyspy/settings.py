@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     weights: Path | None = Field(default=None, description="folder of pretrained weight files, for machines offline")
     threads: int = Field(default=1, ge=1, le=256, description="threads of one inference session")
     workers: int = Field(default=1, ge=1, le=256, description="processes of the service")
+    pseudonym_key_file: Path | None = Field(
+        default=None, description="secret from which the access log makes users' pseudonyms; default random per start"
+    )
+    stall_seconds: float = Field(
+        default=60.0, ge=1, le=3600, description="without a picture finished, after which a working process ends itself"
+    )
 
     def model_post_init(self, _context: Any) -> None:
         """Make every place absolute, so that no later change of directory moves it."""
@@ -44,7 +50,7 @@ class Settings(BaseSettings):
         places: dict[str, Path] = {"root": root, "state": root / self.state}
         for name, default in (("bentoml_home", "bentoml"), ("observations", "observations")):
             places[name] = root / (getattr(self, name) or places["state"] / default)
-        for name in ("users_file", "weights"):
+        for name in ("users_file", "weights", "pseudonym_key_file"):
             if getattr(self, name) is not None:
                 places[name] = root / getattr(self, name).expanduser()
         for name, place in places.items():

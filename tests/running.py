@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,16 @@ def served(
             yield Service(url, process.pid, log, time.perf_counter() - started)
         finally:
             _stop(process)
+
+
+def settles(condition: Callable[[], bool], seconds: float = SECONDS) -> bool:
+    """Whether the condition comes true in that time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _answers(url: str) -> bool:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from bloodyspy.errors import ImageError
 from bloodyspy.observation import Observation
+from bloodyspy.serving import tracing
+from bloodyspy.serving.metrics import Metrics
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.served import Served, ServedModel
 from bloodyspy.serving.shadow import Shadow
 from bloodyspy.serving.uploads import Upload
+from bloodyspy.serving.watchdog import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,18 @@ class Reading:
 class Reader:
     """Classifies uploads, logs an observation of each and offers it to the shadow; the event loop stays free."""
 
-    def __init__(self, model: ServedModel, log: ObservationLog, shadow: Shadow, threads: int) -> None:
+    def __init__(
+        self,
+        model: ServedModel,
+        log: ObservationLog,
+        shadow: Shadow,
+        threads: int,
+        metrics: Metrics,
+        progress: Progress,
+    ) -> None:
         self._model, self._log, self._shadow = model, log, shadow
+        self._metrics, self._progress = metrics, progress
+        self._accepted = 0  # and not answered yet; changed in the event loop only
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
@@ -52,14 +65,25 @@ class Reader:
         self._pool.shutdown(wait=True)
 
     async def _in_pool(self, served: Served, upload: Upload, request_id: str, picture: int) -> Observation | ImageError:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._observe, served, upload, request_id, picture)
+        loop, observe = asyncio.get_running_loop(), tracing.carried(self._observe)
+        self._accepted += 1
+        self._metrics.waiting(self._accepted - self._progress.working)
+        try:
+            return await loop.run_in_executor(self._pool, observe, served, upload, request_id, picture)
+        finally:
+            self._accepted -= 1
+            self._metrics.waiting(max(0, self._accepted - self._progress.working))
 
     def _observe(self, served: Served, upload: Upload, request_id: str, picture: int) -> Observation | ImageError:
-        try:
-            observation = served.classifier.observe(upload.payload)
-        except ImageError as error:
-            return error
-        self._log.append([observation], request_id, served.release.version, picture)
+        with self._progress:
+            try:
+                with tracing.span("decode, describe, graph"):
+                    observation = served.classifier.observe(upload.payload)
+            except ImageError as error:
+                self._metrics.picture_refused(error)
+                return error
+            self._metrics.picture(observation)
+            with tracing.span("observation row"):
+                self._log.append([observation], request_id, served.release.version, picture)
         self._shadow.offer(upload.payload, request_id, picture)
         return observation

@@ -16,6 +16,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 
 from bloodyspy.errors import ImageError
 from bloodyspy.model.artifact import CARD, CARD_HTML
+from bloodyspy.serving import tracing
 from bloodyspy.serving.answers import (
     Classification,
     Fault,
@@ -28,9 +29,9 @@ from bloodyspy.serving.answers import (
     model_name,
 )
 from bloodyspy.serving.authentication import Users
-from bloodyspy.serving.reading import Reader
+from bloodyspy.serving.reading import Reader, Reading
 from bloodyspy.serving.served import ServedModel
-from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, receive_uploads
+from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, Upload, receive_uploads
 
 _REALM = {"WWW-Authenticate": 'Basic realm="BloodySpy", charset="UTF-8"'}
 
@@ -107,11 +108,13 @@ async def signed_in(request: Request, given: Annotated[HTTPBasicCredentials | No
     desk: Desk = request.app.state.desk
     name, password = (given.username, given.password) if given else ("", "")
     if desk.users.remembered(name, password):
+        request.state.user = name
         return name
     if given is None:
         raise HTTPException(401, "Sign in with a name and a password (HTTP Basic).", headers=_REALM)
     if not await asyncio.get_running_loop().run_in_executor(desk.doorman, desk.users.verify, name, password):
         raise HTTPException(401, "The name or the password is wrong.", headers=_REALM)
+    request.state.user = name
     return name
 
 
@@ -141,11 +144,10 @@ async def authorization(user: User) -> Status:
 )
 async def image(request: Request, user: User) -> Response:
     """The cell type of one picture, in percent."""
-    desk: Desk = request.app.state.desk
-    uploads = await receive_uploads(request, "file")
+    uploads = await _received(request, "file")
     if len(uploads) > 1:
         raise HTTPException(422, "This end-point takes one picture. Send several to /bloodyspy/images.")
-    reading = await desk.reader.read(uploads, request.state.request_id)
+    reading = await _read(request, uploads)
     (outcome,) = reading.outcomes
     if isinstance(outcome, ImageError):
         raise outcome
@@ -162,9 +164,8 @@ async def image(request: Request, user: User) -> Response:
 )
 async def images(request: Request, user: User) -> Response:
     """The cell types of several pictures, each under its file name; a bad file has an `error` in that place."""
-    desk: Desk = request.app.state.desk
-    uploads = await receive_uploads(request, "files")
-    reading = await desk.reader.read(uploads, request.state.request_id)
+    uploads = await _received(request, "files")
+    reading = await _read(request, uploads)
     return _json(images_answer(uploads, reading, user))
 
 
@@ -180,9 +181,8 @@ async def classify(request: Request, user: User) -> Response:
 
     A bad file has an `error` in its place; where no file at all is a picture, the status is 413 or 422.
     """
-    desk: Desk = request.app.state.desk
-    uploads = await receive_uploads(request, "files", "file")
-    reading = await desk.reader.read(uploads, request.state.request_id)
+    uploads = await _received(request, "files", "file")
+    reading = await _read(request, uploads)
     if all(isinstance(outcome, ImageError) for outcome in reading.outcomes):
         raise next(outcome for outcome in reading.outcomes if isinstance(outcome, ImageError))
     return _json(classification(uploads, reading, request.state.request_id, user).model_dump_json())
@@ -214,6 +214,20 @@ async def card(request: Request) -> HTMLResponse:
     desk: Desk = request.app.state.desk
     artefact = desk.model.current().classifier.artefact
     return HTMLResponse((artefact.path / CARD_HTML).read_text(encoding="utf-8"), headers=_CARD_POLICY)
+
+
+async def _received(request: Request, *fields: str) -> list[Upload]:
+    with tracing.span("read upload"):
+        uploads = await receive_uploads(request, *fields)
+    request.state.files = len(uploads)
+    return uploads
+
+
+async def _read(request: Request, uploads: list[Upload]) -> Reading:
+    desk: Desk = request.app.state.desk
+    reading = await desk.reader.read(uploads, request.state.request_id)
+    request.state.model_version = reading.served.release.version
+    return reading
 
 
 def _json(body: str | bytes) -> Response:
