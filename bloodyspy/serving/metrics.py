@@ -53,7 +53,7 @@ class _Children(dict[tuple[str, ...], _Metric]):
 
     def __init__(self, metric: _Metric) -> None:
         super().__init__()
-        self._metric = metric
+        self._metric: _Metric = metric
 
     def __missing__(self, values: tuple[str, ...]) -> _Metric:
         child = self[values] = self._metric.labels(*values)
@@ -194,7 +194,7 @@ def exposition() -> bytes:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     registry.register(_Lost(_bury_the_dead(Path(folder))))
-    MultiProcessCollector(registry, folder)
+    MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
@@ -217,5 +217,5 @@ def _bury_the_dead(folder: Path) -> int:
         if number.isdecimal() and not Path(f"/proc/{number}").exists():
             dead += 1
             with suppress(FileNotFoundError):  # another worker, asked at the same time, was faster
-                mark_process_dead(int(number), str(folder))
+                mark_process_dead(int(number), str(folder))  # type: ignore[no-untyped-call]
     return dead

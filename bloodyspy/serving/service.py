@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import Any, cast
 
 import bentoml
 
@@ -39,6 +40,6 @@ class BloodySpy:
         return True
 
 
-BloodySpy.add_asgi_middleware(
+cast("Any", BloodySpy).add_asgi_middleware(  # the decorator has made it a bentoml.Service
     Traffic, metrics=process_metrics(), log=AccessLog(read_key(settings.pseudonym_key_file), sys.stdout.fileno())
 )
