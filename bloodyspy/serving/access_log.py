@@ -9,7 +9,8 @@ import json
 import os
 import secrets
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 
 from bloodyspy.errors import SettingsError
@@ -44,6 +45,11 @@ class Entry:
     trace_id: str | None
 
 
+_KEYS = tuple(field.name for field in fields(Entry))
+_VALUES = attrgetter(*_KEYS)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
 class AccessLog:
     """Writes to a file descriptor."""
 
@@ -66,7 +72,7 @@ class AccessLog:
         Raises:
             OSError: it could not be written, or not wholly.
         """
-        line = json.dumps(asdict(entry), separators=(",", ":")).encode() + b"\n"
+        line = _ENCODER.encode(dict(zip(_KEYS, _VALUES(entry), strict=True))).encode() + b"\n"
         if os.write(self._descriptor, line) != len(line):
             raise OSError("the line was cut")
 
