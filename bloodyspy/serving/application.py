@@ -82,8 +82,8 @@ def create_application(settings: Settings) -> FastAPI:
             model.stop()
             reader.close()
             watching.cancel()
-            tracing.stop()
             watchdog.call_off()
+            tracing.stop()
 
     application = FastAPI(
         title="BloodySpy",
