@@ -60,6 +60,12 @@ class Settings(BaseSettings):
     requests: int = Field(
         default=32, ge=1, le=4096, description="requests that wait for an answer in one process; the next gets a 429"
     )
+    pseudonym_key_file: Path | None = Field(
+        default=None, description="secret from which the access log makes users' pseudonyms; default random per start"
+    )
+    stall_seconds: float = Field(
+        default=60.0, ge=1, le=3600, description="without a picture finished, after which a working process ends itself"
+    )
 
     def model_post_init(self, _context: Any) -> None:
         """Make every place absolute, so that no later change of directory moves it."""
@@ -68,7 +74,7 @@ class Settings(BaseSettings):
         for name, default in (("bentoml_home", "bentoml"), ("observations", "observations")):
             places[name] = root / (getattr(self, name) or places["state"] / default)
         places["kept_images"] = places["state"] / self.kept_images.expanduser()
-        for name in ("users_file", "weights", "keeping_key_file"):
+        for name in ("users_file", "weights", "keeping_key_file", "pseudonym_key_file"):
             if getattr(self, name) is not None:
                 places[name] = root / getattr(self, name).expanduser()
         for name, place in places.items():

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +37,7 @@ def served(
     log: Path, environment: Mapping[str, str], target: str | None = None, wait_for: str = "/readyz"
 ) -> Iterator[Service]:
     """``bentoml serve`` from the checkout (or of a built bento, named by ``target``) until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", *([target] if target else [])]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     started = time.perf_counter()
@@ -61,6 +59,23 @@ def served(
             yield Service(url, process.pid, log, time.perf_counter() - started)
         finally:
             _stop(process)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def settles(condition: Callable[[], bool], seconds: float = SECONDS) -> bool:
+    """Whether the condition comes true in that time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _answers(url: str) -> bool:

@@ -36,6 +36,14 @@ class Door:
         self._by_address = Buckets(settings.requests_per_address)
         self._turn, self._waiting = asyncio.Lock(), 0
 
+    def check(self) -> None:
+        """Whether anybody could be let in.
+
+        Raises:
+            UsersUnavailable: there is no usable users file.
+        """
+        self._users.check()
+
     async def admit(self, address: str, basic: HTTPBasicCredentials | None, key: str | None) -> Caller:
         """Who asks, by what they brought.
 
@@ -130,7 +138,9 @@ async def signed_in(
     """
     door: Door = request.app.state.door
     address = network(request.client.host) if request.client else ""
-    return await door.admit(address, basic, bearer.credentials if bearer else None)
+    caller = await door.admit(address, basic, bearer.credentials if bearer else None)
+    request.state.user = caller.name  # for the access log, which makes a pseudonym of it
+    return caller
 
 
 def needs(role: Role) -> Callable[[Caller], Awaitable[Caller]]:

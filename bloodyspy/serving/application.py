@@ -1,5 +1,6 @@
 """The FastAPI application: start and stop, request ids, and one table from errors to answers."""
 
+import asyncio
 import logging
 import os
 import re
@@ -24,11 +25,12 @@ from bloodyspy.errors import (
     UnreadableImage,
     UsersUnavailable,
 )
-from bloodyspy.serving import docs, routes
+from bloodyspy.serving import docs, health, routes, tracing, watchdog
 from bloodyspy.serving.access import Door
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.house import House
 from bloodyspy.serving.keeping import Keeper
+from bloodyspy.serving.metrics import process_metrics
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.reading import Reader
 from bloodyspy.serving.served import ServedModel, wanted_release, wanted_shadow
@@ -72,7 +74,10 @@ def create_application(settings: Settings) -> FastAPI:
         model = ServedModel("release", lambda: wanted_release(settings), home, settings.threads)
         challenger = ServedModel("shadow", lambda: wanted_shadow(settings), home, threads=1)
         shadow = Shadow(challenger, ObservationLog(settings.shadow_observations))
-        reader = Reader(model, ObservationLog(settings.observations), shadow, reader_threads(settings.workers))
+        metrics, progress = process_metrics(), watchdog.Progress()
+        metrics.started(settings.workers)
+        log, threads = ObservationLog(settings.observations), reader_threads(settings.workers)
+        reader = Reader(model, log, shadow, threads, metrics, progress)
         keeper = Keeper(settings)
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
             application.state.desk = routes.Desk(model, House(settings.requests), reader, keeper)
@@ -80,11 +85,15 @@ def create_application(settings: Settings) -> FastAPI:
             model.start()
             shadow.start()
             keeper.start()
+            watching = asyncio.create_task(watchdog.watch(progress, settings.stall_seconds))
             yield
             keeper.stop()
             shadow.stop()
             model.stop()
             reader.close()
+            watching.cancel()
+            watchdog.call_off()
+            tracing.stop()
 
     application = FastAPI(
         title="BloodySpy",
@@ -95,6 +104,7 @@ def create_application(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     application.include_router(routes.router)
+    application.include_router(health.router)
     docs.mount(application)
     application.add_middleware(RequestId)
     application.add_exception_handler(HTTPException, _refused)

@@ -45,6 +45,14 @@ class Users:
         self._key = secrets.token_bytes()
         self._verified: OrderedDict[bytes, Caller] = OrderedDict()
 
+    def check(self) -> None:
+        """Whether anybody could sign in.
+
+        Raises:
+            UsersUnavailable: there is no usable users file.
+        """
+        self._read_again()
+
     def remembered(self, name: str, password: str) -> Caller | None:
         """Who it is, if these very credentials were verified since the file last changed. Takes microseconds.
 

@@ -1,6 +1,7 @@
 """Where pictures wait: the requests take turns, one picture each, and a thread takes several pictures at a time."""
 
 import asyncio
+import contextvars
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ class Asked:
     payloads: Sequence[bytes]
     request_id: str
     answer: Answer
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    """That it was asked in: the trace of the request."""
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     """By the picture's place."""
     taken: int = 0

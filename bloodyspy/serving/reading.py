@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from bloodyspy.errors import ImageError
 from bloodyspy.observation import Observation
+from bloodyspy.serving import tracing
 from bloodyspy.serving.line import Answer, Asked, Line, Taken
+from bloodyspy.serving.metrics import Metrics
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.served import Served, ServedModel
 from bloodyspy.serving.shadow import Shadow
 from bloodyspy.serving.uploads import Upload
+from bloodyspy.serving.watchdog import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,17 @@ class Reading:
 class Reader:
     """Classifies uploads, logs an observation of each and offers it to the shadow; the event loop stays free."""
 
-    def __init__(self, model: ServedModel, log: ObservationLog, shadow: Shadow, threads: int) -> None:
+    def __init__(
+        self,
+        model: ServedModel,
+        log: ObservationLog,
+        shadow: Shadow,
+        threads: int,
+        metrics: Metrics,
+        progress: Progress,
+    ) -> None:
         self._model, self._log, self._shadow = model, log, shadow
+        self._metrics, self._progress = metrics, progress
         self._line, self._threads = Line(threads), threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
@@ -41,6 +53,7 @@ class Reader:
         payloads = [upload.payload for upload in uploads]
         asked = Asked(self._model.current(), payloads, request_id, asyncio.get_running_loop().create_future())
         self._line.join(asked)
+        self._metrics.waiting(self._line.waiting)
         try:
             for _ in range(min(len(payloads), self._threads)):
                 self._pool.submit(self._work)
@@ -54,14 +67,18 @@ class Reader:
 
     def _work(self) -> None:
         while taken := self._line.take():
+            self._metrics.waiting(self._line.waiting)
             try:
-                self._classify(taken)
+                with self._progress:
+                    # The spans stand below the request of the first picture: a batch has one parent only.
+                    taken[0].asked.context.copy().run(self._classify, taken)
             finally:
                 self._line.done()
 
     def _classify(self, taken: Sequence[Taken]) -> None:
         try:
-            outcomes = taken[0].asked.served.classifier.observe_all([one.payload for one in taken])
+            with tracing.span("decode, describe, graph"):
+                outcomes = taken[0].asked.served.classifier.observe_all([one.payload for one in taken])
         except Exception as exc:  # noqa: BLE001 - it is raised again where the request is answered
             if len(taken) == 1:
                 _fail(taken[0].asked, exc)
@@ -69,16 +86,21 @@ class Reader:
                 for one in taken:
                     self._classify([one])
             return
+        self._metrics.batch(len(taken))
         for asked in self._line.settle(taken, outcomes):
-            self._finish(asked)
+            asked.context.copy().run(self._finish, asked)
 
     def _finish(self, asked: Asked) -> None:
         outcomes = [asked.outcomes[place] for place in range(len(asked.payloads))]
         try:
-            self._log.append(outcomes, asked.request_id, asked.served.release.version)
+            with tracing.span("observation rows"):
+                self._log.append(outcomes, asked.request_id, asked.served.release.version)
             for place, outcome in enumerate(outcomes):
                 if isinstance(outcome, Observation):
+                    self._metrics.picture(outcome)
                     self._shadow.offer(asked.payloads[place], asked.request_id, place)
+                else:
+                    self._metrics.picture_refused(outcome)
         except Exception as exc:  # noqa: BLE001 - likewise
             _fail(asked, exc)
         else:

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from bloodyspy.errors import ImageError
 from bloodyspy.model.artifact import CARD, CARD_HTML
 from bloodyspy.policy import Reason
+from bloodyspy.serving import tracing
 from bloodyspy.serving.access import needs, signed_in
 from bloodyspy.serving.answers import (
     Classification,
@@ -190,11 +191,14 @@ async def _read(
     """Take a request in, if there is room, classify what it brought, and offer it to the keeper."""
     desk: Desk = request.app.state.desk
     with desk.house.visit() as visit:
-        uploads = await receive_uploads(request, *fields, arrived=visit.arrived)
+        with tracing.span("read upload"):
+            uploads = await receive_uploads(request, *fields, arrived=visit.arrived)
+        request.state.files = len(uploads)
         if len(uploads) > most:
             raise HTTPException(422, "This end-point takes one picture. Send several to /bloodyspy/images.")
         visit.wait(len(uploads))
         reading = await desk.reader.read(uploads, request.state.request_id)
+    request.state.model_version = reading.served.release.version
     desk.keep(uploads, reading, request.state.request_id, specimen)
     return uploads, reading
 

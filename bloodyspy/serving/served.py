@@ -12,6 +12,7 @@ from bloodyspy.errors import ArtefactInvalid, BloodySpyError, GoldenMismatch, Mo
 from bloodyspy.model import golden
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.release import PACKED, Release, read_release
+from bloodyspy.serving.metrics import process_metrics
 from bloodyspy.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -106,6 +107,14 @@ class ServedModel:
         Returns:
             Whether what is wanted is what is held.
         """
+        before = self._served
+        held = self._take_up()
+        if (now := self._served) is not before:
+            process_metrics().serves(self._role, before.release if before else None, now.release if now else None)
+        process_metrics().refused(self._role, not held)
+        return held
+
+    def _take_up(self) -> bool:
         try:
             release = self._wanted()
             if release is None:
@@ -133,6 +142,7 @@ class ServedModel:
         try:
             golden.check(classifier)
         except GoldenMismatch:
+            process_metrics().golden_mismatch(self._role)
             self._refused = release  # it would come out the same at every look, and each costs a second
             raise
         return Served(release, classifier)

@@ -275,7 +275,7 @@ def test_bentomls_own_end_points(stranger: httpx.Client) -> None:
     for path in ("/healthz", "/livez", "/readyz"):
         assert stranger.get(path).status_code == 200
     metrics = stranger.get("/metrics").text
-    assert "bentoml_service_request_total" in metrics
+    assert "bloodyspy_requests_total{" in metrics
     assert "bloodyspy_observations_lost_total 0.0" in metrics
 
 

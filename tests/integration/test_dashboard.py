@@ -1,0 +1,101 @@
+"""A real Prometheus on deploy/prometheus.yml that looks at the real service: every panel has something to show."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from operated import prepared
+from pictures import tinted
+from running import ROOT, free_port, served, settles
+
+# BentoML 1.4 asks pathspec for a pattern by its old name.
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+
+DEPLOY = ROOT / "deploy"
+SILENT = {"Policy: reasons"}
+"""A panel without series as long as no picture gave a reason."""
+
+
+@contextmanager
+def prometheus(place: Path, target: str) -> Iterator[httpx.Client]:
+    configuration = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    (job,) = [job for job in configuration["scrape_configs"] if job["job_name"] == "bloodyspy"]
+    job["static_configs"] = [{"targets": [target]}]
+    configuration["scrape_configs"] = [job]
+    (place / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    shutil.copy(DEPLOY / "alerts.yml", place)
+    address = f"127.0.0.1:{free_port()}"
+    command = ["prometheus", f"--config.file={place / 'prometheus.yml'}", f"--storage.tsdb.path={place / 'tsdb'}"]
+    with (place / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=log, stderr=log)
+        try:
+            with httpx.Client(base_url=f"http://{address}/api/v1", trust_env=False, timeout=30) as client:
+                assert settles(lambda: _scraped(client) >= 3), (place / "prometheus.log").read_text()
+                yield client
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+
+def _scraped(client: httpx.Client) -> int:
+    try:
+        results = query(client, 'count_over_time(up{job="bloodyspy"}[1m])')
+    except httpx.TransportError:
+        return 0
+    return int(results[0]["value"][1]) if results else 0
+
+
+def query(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
+    answer = client.get("/query", params={"query": expression.replace("$__rate_interval", "1m")})
+    if answer.status_code == 503:  # still starting
+        return []
+    assert answer.status_code == 200, answer.text
+    result: list[dict[str, Any]] = answer.json()["data"]["result"]
+    return result
+
+
+def test_every_panel_has_series_and_every_rule_can_be_evaluated(tmp_path: Path) -> None:
+    if shutil.which("prometheus") is None:
+        pytest.skip("prometheus is absent: apt-get install prometheus")
+    ready = prepared(tmp_path)
+    with served(tmp_path / "log", ready.environment) as service, service.client() as client:
+        files = [("files", (f"{i}.png", tinted(i))) for i in range(8)]
+        assert client.post("/v1/classify", files=files).status_code == 200
+        (tmp_path / "prometheus").mkdir()
+        with prometheus(tmp_path / "prometheus", service.url.removeprefix("http://")) as told:
+            assert client.post("/v1/classify", files=files).status_code == 200
+            assert settles(lambda: _value(told, "sum(bloodyspy_pictures_total)") == 16)
+            dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "bloodyspy.json").read_text())
+            empty = {
+                panel["title"]
+                for panel in dashboard["panels"]
+                for target in panel["targets"]
+                if not query(told, target["expr"])
+            }
+            assert empty == SILENT
+            (row,) = query(told, 'bloodyspy_served_model_info{role="release"} > 0')
+            assert row["metric"]["version"] == "1"
+            groups = told.get("/rules").json()["data"]["groups"]
+            rules = [rule for group in groups for rule in group["rules"]]
+            assert len(rules) == len(re.findall("alert:", (DEPLOY / "alerts.yml").read_text()))
+            assert settles(lambda: _health(told) == {"ok"})
+            assert [rule["name"] for rule in rules if rule["state"] == "firing"] == []
+
+
+def _value(client: httpx.Client, expression: str) -> float:
+    results = query(client, expression)
+    return float(results[0]["value"][1]) if results else 0.0
+
+
+def _health(client: httpx.Client) -> set[str]:
+    return {rule["health"] for group in client.get("/rules").json()["data"]["groups"] for rule in group["rules"]}
