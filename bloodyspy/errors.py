@@ -26,6 +26,7 @@ Each error builds its own sentence from its facts and says what to do next::
     ├── PromotionError           champion and challenger cannot be compared, or a release cannot be made
     ├── AuditError               the audit log cannot be read or written, or was altered
     ├── DossierError             a version's dossier cannot be written where it shall be, or from what is there
+    ├── SmearError               the cells of a smear give no differential, or its report cannot be written
     ├── VersioningError          a DVC command failed
     ├── ServiceError             the service cannot be built, started or reached
     │   ├── ModelUnavailable     the service runs, but there is no model that it could serve yet
@@ -182,6 +183,10 @@ class AuditError(BloodySpyError):
 
 class DossierError(BloodySpyError):
     """A version's dossier cannot be written where it shall be, or from what is there."""
+
+
+class SmearError(BloodySpyError):
+    """The cells of a smear give no differential, or its report cannot be written."""
 
 
 class VersioningError(BloodySpyError):
