@@ -24,8 +24,8 @@ _TINY = np.finfo(np.float64).tiny
 def most_likely(answers: NDArray[np.integer], confusion: NDArray[np.integer]) -> NDArray[np.float64]:
     """True shares of the types under which the answers are likeliest, by expectation and maximisation.
 
-    It is the maximum of the likelihood of p = C'q over the simplex: Saerens, Latinne and Decaestecker 2002 with answers in
-    the place of probabilities. Where the inverse of C' (black box shift estimation, Lipton et al. 2018) gives shares
+    It is the maximum of the likelihood of p = C'q over the simplex: Saerens, Latinne and Decaestecker 2002 with answers
+    in the place of probabilities. Where the inverse of C' (black box shift estimation, Lipton et al. 2018) gives shares
     that are all positive, it is that; else the inverse has negative shares and this has zeros.
 
     Args:

@@ -36,8 +36,8 @@ def mixed_clopper_pearson(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The exact interval where only a distribution of the successes is known, as draws of them.
 
-    The ends of Clopper and Pearson's interval are quantiles of Beta(k, n - k + 1) and of Beta(k + 1, n - k); here each is
-    the quantile of the mixture of these over the draws. Where all draws agree it is the exact interval itself.
+    The ends of Clopper and Pearson's interval are quantiles of Beta(k, n - k + 1) and of Beta(k + 1, n - k); here each
+    is the quantile of the mixture of these over the draws. Where all draws agree it is the exact interval itself.
 
     Args:
         successes: shape (..., draws, m): at each draw the successes of m proportions, 0 to ``trials``.

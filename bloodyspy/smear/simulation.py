@@ -2,8 +2,8 @@
 
 There are pictures of single cells only, so a smear is drawn: its true cells from a stated composition, and for each the
 answer that a model gave to an image of that type. The images of a smear are left out of the confusion matrix that it is
-corrected with, each smear its own (leave-out cross-fitting): no answer is corrected by itself. A smear takes each image once,
-as each cell of a real one is another cell; of a type it takes half of the images at most, and repeats them beyond that.
+corrected with, each smear its own (leave-out cross-fitting): no answer is corrected by itself. A smear takes each image
+once, as each cell of a real one is another cell; of a type it takes half of the images at most, and repeats these.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ COMPOSITIONS: tuple[Composition, ...] = (
     _composition("left shift", 0.5, 1.0, 12.0, 12.0, 6.0, 68.5, erythroblasts=1.0),
     _composition("eosinophilia", 1.0, 25.0, 0.5, 25.0, 6.0, 42.5, erythroblasts=0.2),
     _composition("leukoerythroblastic", 1.0, 2.0, 10.0, 18.0, 5.0, 64.0, erythroblasts=12.0),
-    _composition("lymphocytosis", 0.5, 1.5, 0.3, 70.0, 4.7, 23.0, erythroblasts=0.2),
+    _composition("lymphocytosis", 0.5, 1.5, 0.5, 45.0, 5.0, 47.5, erythroblasts=0.2),
     _composition("monocytosis", 0.5, 2.0, 1.0, 25.0, 20.0, 51.5, erythroblasts=0.5),
 )
 
@@ -76,8 +76,8 @@ class Agreement(BaseModel):
     bias_error: float = Field(ge=0)
     """Standard error of that mean, from the number of smears."""
     inverse_bias: float
-    """Of the inverse of the matrix, whose percentages may be negative: where it is near zero and the corrected one's is not, the
-    corrected one is off because it is kept from being negative."""
+    """Of the inverse of the matrix, whose percentages may be negative: where it is near zero and the corrected one's is
+    not, the corrected one is off because it is kept from being negative."""
     limits: tuple[float, float]
     """Of agreement: bias minus and plus 1.96 standard deviations of the differences (Bland and Altman 1986)."""
     coverage: float = Field(ge=0, le=1)
@@ -86,6 +86,8 @@ class Agreement(BaseModel):
     """The same of the exact binomial intervals of the counts."""
     width: float = Field(ge=0)
     """Median, of the corrected intervals."""
+    raw_width: float = Field(gt=0)
+    """Median, of the exact binomial intervals of the counts."""
     exact_width: float = Field(gt=0)
     """Median, of the exact binomial intervals of the same smears read without an error."""
 
@@ -145,7 +147,7 @@ def simulate(
     spread = errors.std(axis=0, ddof=1)
     bias = errors.mean(axis=0)
     covered, raw_covered = (((low <= truth) & (truth <= high)).mean(axis=0) for low, high in (intervals, raw_ends))
-    width, exact_width = (np.median(high - low, axis=0) for low, high in (intervals, exact))
+    width, raw_width, exact_width = (np.median(high - low, axis=0) for low, high in (intervals, raw_ends, exact))
     return Simulation(
         composition=composition.name,
         smears=smears,
@@ -162,6 +164,7 @@ def simulate(
                 coverage=covered[i],
                 raw_coverage=raw_covered[i],
                 width=width[i],
+                raw_width=raw_width[i],
                 exact_width=exact_width[i],
             )
             for i, cell in enumerate(COUNTED)

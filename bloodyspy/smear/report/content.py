@@ -1,0 +1,133 @@
+"""The report as a record."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bloodyspy.cells import CellType
+from bloodyspy.errors import SmearError
+from bloodyspy.model.artifact import Artefact
+from bloodyspy.smear.differential import Differential, Question, Share, WhiteCells, differential
+from bloodyspy.smear.reading import Cell, measured_confusion
+
+LISTED = 200
+"""Unreadable files that are told by name; all are counted."""
+
+# A pseudonym: no blanks, and a digit at least, which the name of a person has not. A plain date may be a date of birth.
+_SPECIMEN = re.compile(r"(?=.*[0-9])(?!(\d{2,4}[.-]?){3}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Unreadable(BaseModel):
+    """A file that is no picture that could be read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    error: str
+
+
+class SmearReport(BaseModel):
+    """What is told of one smear."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    use: Literal["research use only"] = "research use only"
+    specimen: str | None
+    """A pseudonym."""
+    made: datetime
+    model: str
+    """Candidate, and version where one was released."""
+    run_id: str
+    digest: str
+    """Of the model's artefact."""
+    data_version: str
+    synthetic: bool
+    """The model was trained on drawn cells: no number here says anything about real ones."""
+    unreadable: int = Field(ge=0)
+    """Files that were left out because they are no readable pictures."""
+    unreadable_files: tuple[Unreadable, ...]
+    """The first of these."""
+    differential: Differential
+
+    @classmethod
+    def of(
+        cls,
+        cells: Sequence[Cell],
+        artefact: Artefact,
+        specimen: str | None = None,
+        version: int | None = None,
+        question: Question | None = None,
+    ) -> Self:
+        """Of the cells of one smear, all answered by one model.
+
+        Args:
+            cells: every file's.
+            artefact: of the model.
+            specimen: a pseudonym.
+            version: of the registered model, where it was released.
+            question: what is asked.
+
+        Raises:
+            SmearError: no white cell is among them, or the specimen's name is none.
+            ArtefactInvalid: the model has no confusion matrix.
+        """
+        spec = artefact.spec
+        answered = [(cell.observation.predicted, cell.action) for cell in cells if cell.observation is not None]
+        unreadable = [Unreadable(name=cell.name, error=cell.error) for cell in cells if cell.observation is None]
+        return cls(
+            specimen=checked_specimen(specimen),
+            made=datetime.now(UTC).replace(microsecond=0),
+            model=spec.candidate if version is None else f"{spec.candidate} v{version}",
+            run_id=spec.run_id,
+            digest=artefact.digest,
+            data_version=spec.data_version,
+            synthetic=spec.synthetic,
+            unreadable=len(unreadable),
+            unreadable_files=tuple(unreadable[:LISTED]),
+            differential=differential(
+                [cell_type for cell_type, _ in answered],
+                [action for _, action in answered],
+                measured_confusion(artefact),
+                question,
+            ),
+        )
+
+    def table(self) -> str:
+        """The differential as CSV: a row for each type, percent of the white cells; erythroblasts per 100 of them."""
+        found = self.differential
+        stream = io.StringIO(newline="")
+        rows = csv.writer(stream, lineterminator="\n")
+        numbers = [f"{kind}{end}" for kind in ("corrected", "raw") for end in ("", "_low", "_high")]
+        rows.writerow(["specimen", "type", "counted", "in_review", *numbers, "more_to_count", "model", "run_id"])
+        for cell in (*found.classes, found.erythroblasts):
+            white = isinstance(cell, WhiteCells)
+            name = cell.cell_type if white else CellType.ERYTHROBLAST
+            more = "" if not white or cell.more is None else cell.more
+            shares = (*_ends(cell.corrected), *_ends(cell.raw))
+            tail = (more, self.model, self.run_id)
+            rows.writerow([self.specimen or "", name, cell.counted, cell.in_review, *shares, *tail])
+        return stream.getvalue()
+
+
+def checked_specimen(specimen: str | None) -> str | None:
+    """The pseudonym, if it is one.
+
+    Raises:
+        SmearError: it could be a person's name or date of birth, or has other characters than a label has.
+    """
+    if specimen is None or _SPECIMEN.fullmatch(specimen):
+        return specimen
+    raise SmearError(
+        "A specimen is named by a pseudonym: 1 to 64 letters, digits, dots, dashes and underscores, with a digit "
+        "among them, and no date. Never send a person's name or date of birth."
+    )
+
+
+def _ends(share: Share) -> tuple[str, str, str]:
+    return f"{share.value:.3f}", f"{share.low:.3f}", f"{share.high:.3f}"
