@@ -30,7 +30,8 @@ Each error builds its own sentence from its facts and says what to do next::
     ├── VersioningError          a DVC command failed
     ├── ServiceError             the service cannot be built, started or reached
     │   ├── ModelUnavailable     the service runs, but there is no model that it could serve yet
-    │   └── UsersUnavailable     the service runs, but it cannot tell who may use it
+    │   ├── UsersUnavailable     the service runs, but it cannot tell who may use it
+    │   └── TooManySmears        as many smears as may be are in work
     └── MonitoringError          observations or a reference cannot be read
 """
 
@@ -203,6 +204,13 @@ class ModelUnavailable(ServiceError):
 
 class UsersUnavailable(ServiceError):
     """The service runs, but it cannot tell who may use it."""
+
+
+class TooManySmears(ServiceError):
+    """As many smears as may be are in work."""
+
+    def __init__(self) -> None:
+        super().__init__("As many smears as may be are in work. Send this one again in a moment.")
 
 
 class MonitoringError(BloodySpyError):

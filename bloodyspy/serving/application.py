@@ -22,7 +22,7 @@ from bloodyspy.errors import (
     UnreadableImage,
     UsersUnavailable,
 )
-from bloodyspy.serving import docs, routes
+from bloodyspy.serving import docs, routes, smears
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.authentication import Users
 from bloodyspy.serving.observation_log import ObservationLog
@@ -66,15 +66,18 @@ def create_application(settings: Settings) -> FastAPI:
         model = ServedModel("release", lambda: wanted_release(settings), home, settings.threads)
         challenger = ServedModel("shadow", lambda: wanted_shadow(settings), home, threads=1)
         shadow = Shadow(challenger, ObservationLog(settings.shadow_observations))
-        reader = Reader(model, ObservationLog(settings.observations), shadow, reader_threads(settings.workers))
+        log = ObservationLog(settings.observations)
+        reader = Reader(model, log, shadow, reader_threads(settings.workers))
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
             application.state.desk = routes.Desk(model, Users(settings.users_file), reader, doorman)
+            application.state.smears = smears.SmearWork(settings.state / "smears", model, log)
             model.start()
             shadow.start()
             yield
             shadow.stop()
             model.stop()
             reader.close()
+            application.state.smears.close()
 
     application = FastAPI(
         title="BloodySpy",
@@ -85,6 +88,7 @@ def create_application(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     application.include_router(routes.router)
+    application.include_router(smears.router)
     docs.mount(application)
     application.add_middleware(RequestId)
     application.add_exception_handler(HTTPException, _refused)

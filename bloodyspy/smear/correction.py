@@ -16,7 +16,7 @@ PRIOR_SHARE = 1 / 2
 CHAINS, BURN_IN, KEPT = 128, 16, 32
 """Of the sampler: chains side by side, steps of each that are thrown away and that are kept."""
 
-_STEPS = 2_000  # of EM, at most; it ends when nothing moves
+_STEPS = 1_000  # of EM, at most; it ends when nothing moves
 _STILL = 1e-8
 _TINY = np.finfo(np.float64).tiny
 

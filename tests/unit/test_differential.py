@@ -33,6 +33,7 @@ def leaky(share: float, images: int = 222) -> np.ndarray:
     return confusion
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.9, 0.95, 0.99])
 )
@@ -52,13 +53,14 @@ def test_a_count_that_is_certain_has_the_exact_interval(k: int) -> None:
 
 
 @given(st.lists(st.integers(0, 300), min_size=8, max_size=8).filter(sum))
+@settings(max_examples=30, deadline=None)
 def test_with_a_perfect_model_the_likeliest_shares_are_the_counted(answers: list[int]) -> None:
     shares = most_likely(np.array(answers), PERFECT)
     np.testing.assert_allclose(shares, np.array(answers) / sum(answers), atol=1e-6)
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25)
+@settings(max_examples=15, deadline=None)
 def test_the_correction_is_the_inverse_where_that_is_a_composition(seed: int) -> None:
     rng = np.random.default_rng(seed)
     matrix = 0.9 * np.eye(8) + 0.1 * rng.dirichlet(np.ones(8), size=8)
@@ -72,7 +74,7 @@ def test_the_correction_is_the_inverse_where_that_is_a_composition(seed: int) ->
     st.lists(st.integers(0, 50), min_size=8, max_size=8).filter(sum),
     st.lists(st.lists(st.integers(0, 30), min_size=8, max_size=8), min_size=8, max_size=8),
 )
-@settings(max_examples=50)
+@settings(max_examples=15, deadline=None)
 def test_whatever_the_matrix_it_stays_a_composition(answers: list[int], confusion: list[list[int]]) -> None:
     shares = most_likely(np.array(answers), np.array(confusion))
     assert (shares >= 0).all()

@@ -79,7 +79,9 @@ class SmearReport(BaseModel):
         """
         spec = artefact.spec
         answered = [(cell.observation.predicted, cell.action) for cell in cells if cell.observation is not None]
-        unreadable = [Unreadable(name=cell.name, error=cell.error) for cell in cells if cell.observation is None]
+        unreadable = [
+            Unreadable(name=_text(cell.name), error=_text(cell.error)) for cell in cells if not cell.observation
+        ]
         return cls(
             specimen=checked_specimen(specimen),
             made=datetime.now(UTC).replace(microsecond=0),
@@ -127,6 +129,11 @@ def checked_specimen(specimen: str | None) -> str | None:
         "A specimen is named by a pseudonym: 1 to 64 letters, digits, dots, dashes and underscores, with a digit "
         "among them, and no date. Never send a person's name or date of birth."
     )
+
+
+def _text(words: str) -> str:
+    """Valid text for a file name whose bytes are none."""
+    return words.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _ends(share: Share) -> tuple[str, str, str]:
