@@ -8,10 +8,9 @@ the row C_i holds how a cell of type i is answered. C is known from as many imag
 import numpy as np
 from numpy.typing import NDArray
 
-# One image's weight in all (Perks 1947), spread evenly over the cells of a row, and over the types of a smear: what was
+# One cell's weight in all (Perks 1947), spread evenly over the answers of a row and over the types of a smear: what was
 # never seen stays possible, the more so the fewer images there are. Chosen by measurement: docs/decisions/0035.
-PRIOR_CONFUSION = 1 / 8
-PRIOR_SHARE = 1 / 2
+PRIOR = 1 / 8
 
 CHAINS, BURN_IN, KEPT = 128, 16, 32
 """Of the sampler: chains side by side, steps of each that are thrown away and that are kept."""
@@ -76,16 +75,16 @@ def true_counts(
     Returns:
         Cells by actual type, shape (..., chains * kept, 8); each draw sums to the number of answers.
     """
-    measured = np.asarray(confusion + PRIOR_CONFUSION, dtype=np.float64)[..., None, :, :]
+    measured = np.asarray(confusion + PRIOR, dtype=np.float64)[..., None, :, :]
     matrix = _dirichlet(np.broadcast_to(measured, (*answers.shape[:-1], chains, *confusion.shape[-2:])), rng)
     counted = np.broadcast_to(answers[..., None, :], (*answers.shape[:-1], chains, answers.shape[-1]))
-    shares = _dirichlet(counted + PRIOR_SHARE, rng)
+    shares = _dirichlet(counted + PRIOR, rng)
     draws = []
     for step in range(BURN_IN + kept):
         joint = np.swapaxes(shares[..., :, None] * matrix, -1, -2)
         sources = rng.multinomial(counted, joint / joint.sum(axis=-1, keepdims=True))  # (..., predicted, actual)
         counts = sources.sum(axis=-2)
-        shares = _dirichlet(counts + PRIOR_SHARE, rng)
+        shares = _dirichlet(counts + PRIOR, rng)
         matrix = _dirichlet(measured + np.swapaxes(sources, -1, -2), rng)
         if step >= BURN_IN:
             draws.append(counts)
