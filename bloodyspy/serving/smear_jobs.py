@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -115,13 +115,22 @@ class Jobs:
             found.update()
             return found
 
+    def sweep(self) -> None:
+        """Remove what is too old, and pictures that a process left which ended; for when a process starts."""
+        try:
+            if self._folder.is_dir():
+                with self._one_at_the_door():
+                    self._sweep()
+        except OSError as exc:
+            logger.error("Smears in %s cannot be cleared away: %s", self._folder, exc)
+
     def find(self, job_id: str, owner: str) -> tuple[Job, Path] | None:
         """A user's job and its folder; None where there is none, or it is another's."""
         if not _ID.fullmatch(job_id):
             return None
         path = self._folder / job_id
         job = _read(path)
-        return (job, path) if job is not None and job.owner == owner else None
+        return (job, path) if job is not None and job.owner == owner and not _is_old(job) else None
 
     def _sweep(self) -> list[Job]:
         """The jobs that are there, newest first; too old ones and those beyond the limit are removed."""
@@ -140,9 +149,8 @@ class Jobs:
         kept: list[Job] = []
         ended = 0
         for job in found:
-            age = (datetime.now(UTC) - job.created).total_seconds()
             ended += job.state is not State.RUNNING
-            if job.state is not State.RUNNING and (ended > KEPT or age > 3600 * HOURS):
+            if job.state is not State.RUNNING and (ended > KEPT or _is_old(job)):
                 shutil.rmtree(self._folder / job.id, ignore_errors=True)
             else:
                 kept.append(job)
@@ -169,6 +177,10 @@ def _read(path: Path) -> Job | None:
         return job
     detail = "The process that worked on this smear ended before it was done. Send the pictures again."
     return job.model_copy(update={"state": State.LOST, "detail": detail})
+
+
+def _is_old(job: Job) -> bool:
+    return job.state is not State.RUNNING and datetime.now(UTC) - job.created > timedelta(hours=HOURS)
 
 
 def _is_held(lock: Path) -> bool:

@@ -104,6 +104,7 @@ class SmearWork:
 
     def __init__(self, folder: Path, model: ServedModel, log: ObservationLog) -> None:
         self.jobs = Jobs(folder)
+        self.jobs.sweep()
         self.model = model
         self._log = log
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="smears")

@@ -252,7 +252,7 @@ def _trials(counts: NDArray[np.integer]) -> NDArray[np.int64]:
     trials = np.repeat(counts[..., _WHITE].sum(axis=-1, keepdims=True), len(CELL_TYPES), axis=-1)
     others = [_ERYTHROBLAST, CellType.PLATELET.position]
     trials[..., others] += counts[..., others]
-    return np.maximum(trials, 1)
+    return np.asarray(np.maximum(trials, 1), dtype=np.int64)
 
 
 def _for_each_white_cell(ends: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -267,8 +267,27 @@ def test_old_jobs_and_too_many_of_them_go(tmp_path: Path, monkeypatch: pytest.Mo
     aged.update(state=State.FAILED, created=datetime.now(UTC) - timedelta(hours=smear_jobs.HOURS, seconds=1))
     aged.close(keep=True)
     (tmp_path / ("f" * 32)).mkdir()  # left by a process that ended before it wrote the record
+    assert jobs.find(aged.job.id, NAME) is None  # before anybody clears it away
     last = jobs.begin(NAME)
     last.close(keep=True)
     assert [jobs.find(one, NAME) is not None for one in ids] == [False, False, True, True, True]
     assert jobs.find(aged.job.id, NAME) is None
     assert not (tmp_path / ("f" * 32)).exists()
+
+
+def test_pictures_that_a_killed_process_left_are_cleared_away_at_the_next_start(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from bloodyspy.serving.smear_jobs import Jobs\n"
+        f"held = Jobs(Path(sys.argv[1])).begin({NAME!r}); (held.spool / '000000').write_bytes(b'a cell')\n"
+        "print(held.job.id, flush=True); os.kill(os.getpid(), 9)"
+    )
+    job = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60
+    ).stdout.strip()
+    assert (tmp_path / job / "spool" / "000000").exists()
+    jobs = Jobs(tmp_path)
+    jobs.sweep()
+    assert not (tmp_path / job / "spool").exists()
+    found = jobs.find(job, NAME)
+    assert found is not None
+    assert found[0].state is State.LOST
