@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lifecycle test check bench bench-accuracy bench-training bench-inference bench-policy bench-promotion bench-serving lock clean
+.PHONY: help install lifecycle test check bench bench-accuracy bench-training bench-inference bench-policy bench-promotion bench-serving bench-smears lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 18
@@ -52,6 +52,9 @@ bench-training: $(READY) ## the recipe beside a plain fine-tune, on real images
 
 bench-promotion: $(READY) ## two rounds of champion and challengers on real images, after bench-accuracy
 	$(BIN)/python -m benchmarks promotion
+
+bench-smears: $(READY) ## simulated smears of known composition, from the best model's answers to the sealed images
+	$(BIN)/python -m benchmarks smears
 
 bench-inference: $(READY) ## every way to run the best network, side by side on one core; `predict` beside its limit
 	$(BIN)/python -m benchmarks inference

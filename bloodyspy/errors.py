@@ -26,10 +26,12 @@ Each error builds its own sentence from its facts and says what to do next::
     ├── PromotionError           champion and challenger cannot be compared, or a release cannot be made
     ├── AuditError               the audit log cannot be read or written, or was altered
     ├── DossierError             a version's dossier cannot be written where it shall be, or from what is there
+    ├── SmearError               the cells of a smear give no differential, or its report cannot be written
     ├── VersioningError          a DVC command failed
     ├── ServiceError             the service cannot be built, started or reached
     │   ├── ModelUnavailable     the service runs, but there is no model that it could serve yet
     │   ├── Overloaded           the service has as much to do as it takes in
+    │   ├── TooManySmears        as many smears as may be are in work
     │   ├── UsersUnavailable     the service runs, but it cannot tell who may use it
     │   ├── SpecimenRefused      the id of a specimen could tell who the patient is, or is none
     │   └── KeepingError         kept images cannot be read, written, or deciphered
@@ -187,6 +189,10 @@ class DossierError(BloodySpyError):
     """A version's dossier cannot be written where it shall be, or from what is there."""
 
 
+class SmearError(BloodySpyError):
+    """The cells of a smear give no differential, or its report cannot be written."""
+
+
 class VersioningError(BloodySpyError):
     """A DVC command failed."""
 
@@ -225,6 +231,13 @@ class SpecimenRefused(ServiceError):
 
 class KeepingError(ServiceError):
     """Kept images cannot be read, written, or deciphered."""
+
+
+class TooManySmears(ServiceError):
+    """As many smears as may be are in work."""
+
+    def __init__(self) -> None:
+        super().__init__("As many smears as may be are in work. Send this one again in a moment.")
 
 
 class MonitoringError(BloodySpyError):

@@ -11,12 +11,12 @@ import typer
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from bloodyspy.cli import custody, data, keeping, keys, models, promotion, stages, users
+from bloodyspy.cli import custody, data, keeping, keys, models, promotion, smear, stages, users
 from bloodyspy.cli.terminal import errors
 from bloodyspy.errors import BloodySpyError, full_disk
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keeps a blood-cell image classifier good.")
-for _group in (stages, models, promotion, custody, keeping):
+for _group in (stages, models, smear, promotion, custody, keeping):
     app.add_typer(_group.app)
 app.add_typer(data.app, name="data")
 app.add_typer(users.app, name="users")

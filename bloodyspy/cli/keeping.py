@@ -17,7 +17,7 @@ def erase(specimen: Annotated[str, typer.Argument(help="its id, such as S-2024-0
     from bloodyspy.promotion import trail
     from bloodyspy.promotion.events import Erased
     from bloodyspy.serving.keeping import store_of
-    from bloodyspy.serving.specimen import check
+    from bloodyspy.specimen import check
 
     settings = load_settings()
     identity = check(specimen)

@@ -25,7 +25,7 @@ from bloodyspy.errors import (
     UnreadableImage,
     UsersUnavailable,
 )
-from bloodyspy.serving import docs, health, routes, tracing, watchdog
+from bloodyspy.serving import docs, health, routes, smears, tracing, watchdog
 from bloodyspy.serving.access import Door
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.house import House
@@ -82,6 +82,7 @@ def create_application(settings: Settings) -> FastAPI:
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
             application.state.desk = routes.Desk(model, House(settings.requests), reader, keeper)
             application.state.door = Door(settings, doorman)
+            application.state.smears = smears.SmearWork(settings.state / "smears", model, log)
             model.start()
             shadow.start()
             keeper.start()
@@ -91,6 +92,7 @@ def create_application(settings: Settings) -> FastAPI:
             shadow.stop()
             model.stop()
             reader.close()
+            application.state.smears.close()
             watching.cancel()
             watchdog.call_off()
             tracing.stop()
@@ -104,6 +106,7 @@ def create_application(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     application.include_router(routes.router)
+    application.include_router(smears.router)
     application.include_router(health.router)
     docs.mount(application)
     application.add_middleware(RequestId)

@@ -29,8 +29,8 @@ from bloodyspy.serving.kept import Kept
 from bloodyspy.serving.reading import Reader, Reading
 from bloodyspy.serving.roles import Role
 from bloodyspy.serving.served import ServedModel
-from bloodyspy.serving.specimen import check
 from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, MAX_SECONDS, Upload, receive_uploads
+from bloodyspy.specimen import check
 
 # The page is one file with its style inside; nothing else may be loaded or run, whatever a name in it says.
 _CARD_POLICY = {

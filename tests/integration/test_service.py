@@ -307,6 +307,10 @@ def test_openapi_names_every_end_point(stranger: httpx.Client) -> None:
         "/v1/classify",
         "/v1/model",
         "/v1/model/card",
+        "/v1/smears",
+        "/v1/smears/{job_id}",
+        "/v1/smears/{job_id}/report.html",
+        "/v1/smears/{job_id}/cells.csv",
     }
     for path, field in (("/bloodyspy/image", "file"), ("/bloodyspy/images", "files"), ("/v1/classify", "files")):
         post = document["paths"][path]["post"]

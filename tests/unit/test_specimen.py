@@ -10,8 +10,8 @@ from stdnum import ean, luhn
 from stdnum.gb import nhs
 from stdnum.iso7064 import mod_11_10
 
+from bloodyspy import specimen
 from bloodyspy.errors import SpecimenRefused
-from bloodyspy.serving import specimen
 
 PSEUDONYMS = [
     *("S-2024-00017", "1", "A1", "42", "PBC-2024-000017", "S-2024.17_B", "X-00017-2024", "BM-2024-05-123", "S-240517"),

@@ -1,0 +1,281 @@
+"""``/v1/smears``: many pictures in, a job id out; the differential when all are read."""
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from bloodyspy.errors import BloodySpyError, TooManySmears, full_disk
+from bloodyspy.serving.answers import Fault
+from bloodyspy.serving.observation_log import ObservationLog
+from bloodyspy.serving.routes import Classifies
+from bloodyspy.serving.served import Served, ServedModel
+from bloodyspy.serving.smear_jobs import CELLS, HOURS, PAGE, REPORT, Job, JobFolder, Jobs, State
+from bloodyspy.serving.smear_uploads import (
+    MAX_BODY,
+    MAX_PICTURES,
+    Received,
+    is_zip,
+    members,
+    open_zip,
+    receive,
+    unpack,
+)
+from bloodyspy.smear.differential import Question
+from bloodyspy.smear.reading import Cell, gallery, read_cells, table
+from bloodyspy.smear.report import SmearReport, page
+from bloodyspy.specimen import check
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = "15"
+"""Seconds, with each 429."""
+
+_TOLD_EVERY = 0.5  # seconds between two records of how far a job is
+
+_PAGE_POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+_FAULTS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Fault, "description": description}
+    for status, description in (
+        (400, "The form is not well formed"),
+        (401, "Name or password missing or wrong"),
+        (404, "No such smear, or another user's"),
+        (409, "The smear is not done"),
+        (413, f"More than {MAX_BODY >> 20} MB or {MAX_PICTURES:,} pictures, or a zip that grows too much"),
+        (415, "Not multipart/form-data"),
+        (422, "No picture, or a specimen that is no pseudonym"),
+        (429, "As many smears as may be are in work"),
+        (503, "No users file, or no model released yet"),
+        (507, "No space is left for the pictures"),
+    )
+}
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
+                        "specimen": {"type": "string", "description": "a pseudonym"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class SmearAnswer(BaseModel):
+    """How far a smear is, and what came of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    state: State
+    created: datetime
+    pictures: int = Field(description="of the smear; 0 until all are received")
+    read: int = Field(description="pictures that were read")
+    detail: str = Field(description="why it failed or is lost")
+    report: SmearReport | None = None
+
+
+class SmearWork:
+    """Works on the smears that this process received, one at a time, in a thread of its own."""
+
+    def __init__(self, folder: Path, model: ServedModel, log: ObservationLog) -> None:
+        self.jobs = Jobs(folder)
+        self.jobs.sweep()
+        self.model = model
+        self._log = log
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="smears")
+
+    def start(self, held: JobFolder, served: Served, received: Received, question: Question, request_id: str) -> None:
+        """Take up a job; its folder is let go of when it is done."""
+        self._pool.submit(self._work, held, served, received, question, request_id)
+
+    def close(self) -> None:
+        """Finish what was accepted."""
+        self._pool.shutdown(wait=True)
+
+    def _work(self, held: JobFolder, served: Served, received: Received, question: Question, request_id: str) -> None:
+        try:
+            self._read(held, served, received, question, request_id)
+        except (BloodySpyError, HTTPException) as exc:
+            _fail(held, exc.detail if isinstance(exc, HTTPException) else str(exc))
+        except OSError as exc:
+            logger.error("Smear %s failed: %s", held.job.id, exc)
+            _fail(held, "No space is left for its pictures." if full_disk(exc) else f"Its files cannot be used: {exc}.")
+        except Exception:  # nobody waits for this thread's result: what nobody foresaw is told in the job and the log
+            logger.exception("Smear %s broke", held.job.id)
+            _fail(held, "The service failed on this smear; its log says why.")
+        finally:
+            held.close(keep=True)
+
+    def _read(self, held: JobFolder, served: Served, received: Received, question: Question, request_id: str) -> None:
+        files = list(_unpacked(received, held.spool))
+        held.update(pictures=len(files))
+        cells: list[Cell] = []
+        told = time.monotonic()
+        for picture, cell in enumerate(read_cells(served.classifier, files, threads=1)):
+            cells.append(cell)
+            if cell.observation is not None:
+                self._log.append([cell.observation], request_id, served.release.version, picture)
+            if time.monotonic() - told > _TOLD_EVERY:
+                told = time.monotonic()
+                held.update(read=len(cells))
+        artefact, specimen = served.classifier.artefact, received.fields.get("specimen") or None
+        report = SmearReport.of(cells, artefact, specimen, served.release.version, question)
+        held.write(REPORT, report.model_dump_json())
+        held.write(CELLS, table(cells, report.run_id))
+        held.write(PAGE, page(report, gallery(cells)))
+        held.update(state=State.DONE, read=len(cells))
+
+
+router = APIRouter(tags=["v1"])
+
+
+@router.post("/v1/smears", status_code=202, responses=_FAULTS, openapi_extra=_FORM)
+async def send_smear(
+    request: Request,
+    response: Response,
+    caller: Classifies,
+    ig_limit: Annotated[float, Query(gt=0, lt=100, description="percent of ig that is flagged above")] = 2.0,
+    half_width: Annotated[float, Query(gt=0, le=50, description="points; the wanted precision")] = 5.0,
+) -> SmearAnswer:
+    """Take the pictures of one smear, as files or as one zip; the answer names the job that works on them."""
+    work: SmearWork = request.app.state.smears
+    served = work.model.current()
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > MAX_BODY:
+        raise HTTPException(413, f"A smear may have {MAX_BODY >> 20} MB. Send fewer or smaller pictures.")
+    try:
+        held = await run_in_threadpool(work.jobs.begin, caller.name)
+        accepted = False
+        try:
+            received = await receive(request.headers.get("content-type", ""), request.stream(), held.spool)
+            pictures = await run_in_threadpool(_checked, received)
+            held.update(pictures=pictures)
+            question = Question(ig_limit=ig_limit, half_width=half_width)
+            work.start(held, served, received, question, request.state.request_id)
+            accepted = True
+        finally:
+            if not accepted:
+                held.close(keep=False)
+    except TooManySmears as exc:
+        raise HTTPException(429, str(exc), {"Retry-After": RETRY_AFTER}) from exc
+    except OSError as exc:
+        if full_disk(exc) is None:
+            raise
+        raise HTTPException(507, "No space is left for the pictures. Tell whoever runs the service.") from exc
+    response.headers["Location"] = f"/v1/smears/{held.job.id}"
+    return _answer(held.job)
+
+
+@router.get("/v1/smears/{job_id}", responses={k: _FAULTS[k] for k in (401, 404, 503)})
+async def smear(request: Request, job_id: str, caller: Classifies) -> SmearAnswer:
+    """How far a smear is; its report once it is done. Kept for a day."""
+    return await run_in_threadpool(_told, request.app.state.smears, job_id, caller.name)
+
+
+@router.get(
+    "/v1/smears/{job_id}/report.html",
+    response_class=HTMLResponse,
+    responses={k: _FAULTS[k] for k in (401, 404, 409, 503)},
+)
+async def smear_page(request: Request, job_id: str, caller: Classifies) -> HTMLResponse:
+    """The report as a page to print."""
+    content = await run_in_threadpool(_file, request.app.state.smears, job_id, caller.name, PAGE)
+    return HTMLResponse(content, headers=_PAGE_POLICY)
+
+
+@router.get("/v1/smears/{job_id}/cells.csv", responses={k: _FAULTS[k] for k in (401, 404, 409, 503)})
+async def smear_cells(request: Request, job_id: str, caller: Classifies) -> Response:
+    """Every picture's answer, one row each."""
+    content = await run_in_threadpool(_file, request.app.state.smears, job_id, caller.name, CELLS)
+    headers = {"Content-Disposition": 'attachment; filename="cells.csv"', "Cache-Control": "no-store"}
+    return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _checked(received: Received) -> int:
+    """Pictures that were received, those inside of one zip too."""
+    if specimen := received.fields.get("specimen"):
+        check(specimen)
+    if not _is_one_zip(received):
+        return len(received.files)
+    place, _ = received.files[0]
+    with open_zip(place) as archive:
+        return len(members(archive, place.stat().st_size))
+
+
+def _is_one_zip(received: Received) -> bool:
+    return len(received.files) == 1 and is_zip(received.files[0][0])
+
+
+def _unpacked(received: Received, folder: Path) -> Iterator[tuple[Path, str]]:
+    if not _is_one_zip(received):
+        yield from received.files
+        return
+    place, _ = received.files[0]
+    yield from unpack(place, folder)
+    place.unlink()
+
+
+def _fail(held: JobFolder, detail: str) -> None:
+    try:
+        held.update(state=State.FAILED, detail=detail)
+    except OSError as exc:  # then nobody holds it any more, and it is told as lost
+        logger.error("Smear %s failed, and that cannot be written: %s", held.job.id, exc)
+
+
+def _found(work: SmearWork, job_id: str, user: str) -> tuple[Job, Path]:
+    found = work.jobs.find(job_id, user)
+    if found is None:
+        raise HTTPException(404, f"There is no such smear of yours. They are kept for {HOURS} hours.")
+    return found
+
+
+def _told(work: SmearWork, job_id: str, user: str) -> SmearAnswer:
+    job, path = _found(work, job_id, user)
+    if job.state is not State.DONE:
+        return _answer(job)
+    return _answer(job, SmearReport.model_validate_json(_read(path / REPORT)))
+
+
+def _file(work: SmearWork, job_id: str, user: str, name: str) -> str:
+    job, path = _found(work, job_id, user)
+    if job.state is not State.DONE:
+        raise HTTPException(409, job.detail or f"The smear is not done: {job.read:,} of {job.pictures:,} pictures.")
+    return _read(path / name)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError as exc:  # it was too old this very moment
+        raise HTTPException(404, f"There is no such smear of yours. They are kept for {HOURS} hours.") from exc
+
+
+def _answer(job: Job, report: SmearReport | None = None) -> SmearAnswer:
+    told = job.model_dump(exclude={"owner"})
+    return SmearAnswer(**told, report=report)

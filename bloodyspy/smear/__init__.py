@@ -1,0 +1,1 @@
+"""The leukocyte differential of one smear, from its classified cells."""
