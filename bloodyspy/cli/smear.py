@@ -3,13 +3,16 @@
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from bloodyspy.cli.terminal import console, errors
 from bloodyspy.settings import load_settings
+
+if TYPE_CHECKING:
+    from bloodyspy.smear.report import SmearReport
 
 app = typer.Typer()
 
@@ -58,14 +61,14 @@ def smear(
     )
     question = Question(ig_limit=ig_limit, half_width=precision)
     report = SmearReport.of(read, classifier.artefact, specimen, version, question)
-    for place, content in (
-        (json, lambda: report.model_dump_json(indent=2) + "\n"),
-        (table, report.table),
-        (cells, lambda: table_of_cells(read, report.run_id)),
-        (html, lambda: page(report, gallery(read))),
-    ):
-        if place is not None:
-            write(place, content())
+    if json is not None:
+        write(json, report.model_dump_json(indent=2) + "\n")
+    if table is not None:
+        write(table, report.table())
+    if cells is not None:
+        write(cells, table_of_cells(read, report.run_id))
+    if html is not None:
+        write(html, page(report, gallery(read)))
     _show(report)
     if found.left_out:
         console.print(f"{found.left_out:,} files of the folders were left out: hidden, or not named like pictures.")
@@ -76,7 +79,7 @@ def smear(
         raise typer.Exit(3)
 
 
-def _show(report: "SmearReport") -> None:  # noqa: F821  (imported by the command, not by --help)
+def _show(report: "SmearReport") -> None:
     found = report.differential
     level = f"{100 * found.question.level:g} %"
     table = Table(title=f"{found.white:,} white cells, by {report.model}; percent ({level} interval)")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bloodyspy.cells import CellType
 from bloodyspy.model.artifact import Artefact
-from bloodyspy.smear.differential import Differential, Question, Share, WhiteCells, differential
+from bloodyspy.smear.differential import Differential, Erythroblasts, Question, Share, WhiteCells, differential
 from bloodyspy.smear.reading import Cell, measured_confusion
 from bloodyspy.specimen import check
 
@@ -105,13 +105,15 @@ class SmearReport(BaseModel):
         rows = csv.writer(stream, lineterminator="\n")
         numbers = [f"{kind}{end}" for kind in ("corrected", "raw") for end in ("", "_low", "_high")]
         rows.writerow(["specimen", "type", "counted", "in_review", *numbers, "more_to_count", "model", "run_id"])
-        for cell in (*found.classes, found.erythroblasts):
-            white = isinstance(cell, WhiteCells)
-            name = cell.cell_type if white else CellType.ERYTHROBLAST
-            more = "" if not white or cell.more is None else cell.more
-            shares = (*_ends(cell.corrected), *_ends(cell.raw))
-            tail = (more, self.model, self.run_id)
-            rows.writerow([self.specimen or "", name, cell.counted, cell.in_review, *shares, *tail])
+        counted: tuple[WhiteCells | Erythroblasts, ...] = (*found.classes, found.erythroblasts)
+        for row in counted:
+            white = row if isinstance(row, WhiteCells) else None
+            name = white.cell_type if white else CellType.ERYTHROBLAST
+            more = "" if white is None or white.more is None else white.more
+            shares = (*_ends(row.corrected), *_ends(row.raw))
+            rows.writerow(
+                [self.specimen or "", name, row.counted, row.in_review, *shares, more, self.model, self.run_id]
+            )
         return stream.getvalue()
 
 
