@@ -21,7 +21,7 @@ from bloodyspy.model.classifier import Classifier
 from bloodyspy.smear import report as reports
 from bloodyspy.smear.differential import Question, differential
 from bloodyspy.smear.reading import COLUMNS, SHOWN, Shown, gallery, measured_confusion, read_cells, table
-from bloodyspy.smear.report import SmearReport, checked_specimen, page
+from bloodyspy.smear.report import SmearReport, page
 
 HOSTILE = "\"><script>alert(1)</script>'<b>&amp;"
 COMMAND = Path(sys.executable).with_name("bloodyspy")
@@ -113,19 +113,6 @@ def test_the_record_and_the_table_can_be_read_again() -> None:
     assert neutrophils["counted"] == "119"
     assert float(neutrophils["raw"]) == pytest.approx(59.5)
     assert int(neutrophils["more_to_count"]) == report.differential.of(CellType.NEUTROPHIL).more
-
-
-@pytest.mark.parametrize("specimen", ["S1", "BM-2026-0417", "a.b_c-9", None])
-def test_a_pseudonym_is_taken(specimen: str | None) -> None:
-    assert checked_specimen(specimen) == specimen
-
-
-@pytest.mark.parametrize(
-    "specimen", ["", "Jane", "Jane Doe 1", "1970-01-31", "31.12.70", "19700131", "x" * 63 + "12", "<1>"]
-)
-def test_what_could_be_a_person_is_not(specimen: str) -> None:
-    with pytest.raises(SmearError, match="pseudonym"):
-        checked_specimen(specimen)
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,6 @@ from bloodyspy.specimen import check
 LISTED = 200
 """Unreadable files that are told by name; all are counted."""
 
-# A pseudonym: no blanks, and a digit at least, which the name of a person has not. A plain date may be a date of birth.
-
 
 class Unreadable(BaseModel):
     """A file that is no picture that could be read."""
