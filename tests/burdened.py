@@ -16,7 +16,7 @@ from bloodyspy.model.artifact import Artefact
 ENDLESS, SLOW = 3, 9
 """Brightest value of a picture that hangs, and of one that is slow."""
 
-ROUNDS = 400
+ROUNDS = 150
 SIDE = 400
 
 

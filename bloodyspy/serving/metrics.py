@@ -219,8 +219,17 @@ def _bury_the_dead(folder: Path) -> int:
     dead = 0
     for path in folder.glob("counter_*.db"):
         number = path.stem.removeprefix("counter_")
-        if number.isdecimal() and not Path(f"/proc/{number}").exists():
+        if number.isdecimal() and not _lives(number):
             dead += 1
             with suppress(FileNotFoundError):  # another worker, asked at the same time, was faster
                 mark_process_dead(int(number), str(folder))  # type: ignore[no-untyped-call]
     return dead
+
+
+def _lives(process: str) -> bool:
+    """BentoML's supervisor looks every ten seconds only, and until then a dead worker is a zombie."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] not in {"Z", "X"}

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -107,8 +108,9 @@ def test_a_full_disk_a_lost_folder_and_a_corrupt_release_cost_no_answer(tmp_path
     assert "bloodyspy:v2 goes on" in service.log.read_text()
 
 
-def test_a_killed_worker_is_replaced_and_its_counts_stay(tmp_path: Path) -> None:
-    ready = prepared(tmp_path, make_burdened(tmp_path / "artefact"), BLOODYSPY_WORKERS="2")
+def test_a_worker_that_is_killed_or_hangs_is_replaced_and_its_counts_stay(tmp_path: Path) -> None:
+    artefact = make_burdened(tmp_path / "artefact")
+    ready = prepared(tmp_path, artefact, BLOODYSPY_WORKERS="2", BLOODYSPY_STALL_SECONDS="10")
     with served(tmp_path / "log", ready.environment) as service, ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: outcome(service, bright()), range(20))) == {"200"}
         counted = total(service.url, "bloodyspy_pictures_total")
@@ -128,17 +130,11 @@ def test_a_killed_worker_is_replaced_and_its_counts_stay(tmp_path: Path) -> None
         assert set(pool.map(lambda _: outcome(service, bright()), range(20))) == {"200"}
         assert total(service.url, "bloodyspy_pictures_total") == before + 20
 
-
-def test_a_worker_that_hangs_does_not_live_for_ever(tmp_path: Path) -> None:
-    ready = prepared(tmp_path, make_burdened(tmp_path / "artefact"), BLOODYSPY_STALL_SECONDS="3")
-    with served(tmp_path / "log", ready.environment) as service:
-        (hanging,) = workers(service)
-        assert outcome(service, dark(ENDLESS)) == "refused"
-        hanging.wait(10)
-        assert outcome(service, bright()) == "200"  # waited for the next worker
-        assert hanging.pid not in [worker.pid for worker in workers(service)]
-        assert total(service.url, "bloodyspy_workers_lost_total") == 1
-    assert "Timeout (0:00:03)!" in service.log.read_text()
+        assert outcome(service, dark(ENDLESS)) == "refused"  # the worker that took it ended itself
+        assert outcome(service, bright()) == "200"
+        assert total(service.url, "bloodyspy_workers_lost_total") == 2
+        assert total(service.url, "bloodyspy_pictures_total") == before + 21
+    assert service.log.read_text().count("Timeout (0:00:10)!") == 1
     assert "in _observe" in service.log.read_text()  # where it hung
 
 
@@ -165,7 +161,6 @@ def test_intervals_do_not_follow_the_clock_on_the_wall(tmp_path: Path) -> None:
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     ready = prepared(
         tmp_path,
-        BLOODYSPY_STALL_SECONDS="3",
         LD_PRELOAD=str(library),
         FAKETIME="+0d x86400",
         FAKETIME_DONT_FAKE_MONOTONIC="1",
@@ -173,13 +168,14 @@ def test_intervals_do_not_follow_the_clock_on_the_wall(tmp_path: Path) -> None:
     )
     with served(tmp_path / "log", ready.environment) as service:
         started = time.monotonic()
-        while time.monotonic() < started + 4:  # longer than the watchdog's patience
+        while time.monotonic() < started + 2:  # two days, and the watchdog's patience is a minute
             assert ask(service, bright()).status_code == 200
         seconds = total(service.url, "bloodyspy_request_duration_seconds_sum", route="/v1/classify")
         assert seconds < time.monotonic() - started
         lines = [line for line in access_log(service) if line["route"] == "/v1/classify"]
         assert all(0 < float(str(line["milliseconds"])) < 10_000 for line in lines)
-        assert str(lines[-1]["time"])[:10] != str(lines[0]["time"])[:10]  # it did leap
+        leap = datetime.fromisoformat(str(lines[-1]["time"])) - datetime.now(UTC)
+        assert leap > timedelta(days=1)  # it did
         assert total(service.url, "bloodyspy_workers_lost_total") == 0
 
 
@@ -195,13 +191,13 @@ async def main(kind):
         time.sleep(30)
     if kind == "one hangs, others go on":
         progress.__enter__()
-    for _ in range(30):
+    for _ in range(15):
         with progress:
             await asyncio.sleep(0.1)
     task.cancel()
     call_off()
     if kind == "called off":
-        time.sleep(2)
+        time.sleep(1.5)
 
 asyncio.run(main(sys.argv[1]))
 """

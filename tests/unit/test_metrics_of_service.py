@@ -110,13 +110,16 @@ def test_the_dead_keep_what_they_counted_and_nothing_in_hand(environment: dict[s
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
+    assert worker.stdin is not None
     assert worker.stdout is not None
     assert worker.stdout.readline() == b"begun\n"
     alive = scrape(environment)
     assert (alive["bloodyspy_requests_total"], alive["bloodyspy_requests_in_flight"]) == (1, 1)
     worker.kill()
-    worker.communicate()
-    for lost in (2, 3):  # the worker and each process that told of it
+    for lost in (2, 3):  # the worker, at first a zombie, and each process that told of it
         dead = scrape(environment)
         assert (dead["bloodyspy_requests_total"], dead["bloodyspy_requests_in_flight"]) == (1, 0)
         assert dead["bloodyspy_workers_lost_total"] == lost
+        worker.wait()
+    worker.stdin.close()
+    worker.stdout.close()
