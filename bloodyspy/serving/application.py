@@ -71,9 +71,7 @@ def create_application(settings: Settings) -> FastAPI:
         shadow = Shadow(challenger, ObservationLog(settings.shadow_observations))
         reader = Reader(model, ObservationLog(settings.observations), shadow, reader_threads(settings.workers))
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
-            application.state.desk = routes.Desk(
-                model, Users(settings.users_file), House(settings.requests), reader, doorman
-            )
+            application.state.desk = routes.Desk(model, Users(settings.users_file), house, reader, doorman)
             model.start()
             shadow.start()
             yield
@@ -81,6 +79,7 @@ def create_application(settings: Settings) -> FastAPI:
             model.stop()
             reader.close()
 
+    house = House(settings.requests)
     application = FastAPI(
         title="BloodySpy",
         version=__version__,
@@ -91,6 +90,7 @@ def create_application(settings: Settings) -> FastAPI:
     )
     application.include_router(routes.router)
     docs.mount(application)
+    application.add_middleware(Gate, house=house)
     application.add_middleware(RequestId)
     application.add_exception_handler(HTTPException, _refused)
     application.add_exception_handler(BloodySpyError, _failed)
@@ -124,6 +124,23 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+class Gate:
+    """Refuses pictures while the house is full, before anything else is done for them.
+
+    Where ten times too much is asked, nine requests in ten are refusals: they must cost next to nothing.
+    """
+
+    def __init__(self, app: ASGIApp, house: House) -> None:
+        self._app, self._house = app, house
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it with 429."""
+        app = self._app
+        if self._house.full and scope["type"] == "http" and scope["path"].rstrip("/") in routes.CLASSIFYING:
+            app = await _failed(Request(scope), Overloaded())
+        await app(scope, receive, send)
 
 
 async def _refused(request: Request, exc: Exception) -> Response:

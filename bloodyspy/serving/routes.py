@@ -118,6 +118,9 @@ async def signed_in(request: Request, given: Annotated[HTTPBasicCredentials | No
     return name
 
 
+CLASSIFYING = frozenset({"/bloodyspy/image", "/bloodyspy/images", "/v1/classify"})
+"""Paths that take pictures."""
+
 User = Annotated[str, Depends(signed_in)]
 router = APIRouter()
 
