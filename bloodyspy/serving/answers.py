@@ -1,5 +1,7 @@
 """The shapes of the service's answers. Pydantic models, because a dict's schema would be rebuilt for each answer."""
 
+from base64 import b64encode
+from itertools import zip_longest
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -7,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import ImageError
 from bloodyspy.model.artifact import ModelSpec
+from bloodyspy.model.explanation import Explanation
 from bloodyspy.observation import Observation
 from bloodyspy.policy import Action, AnswerPolicy, Reason
 from bloodyspy.serving.reading import Reading
@@ -77,6 +80,14 @@ class Statistics(_Answer):
     __pydantic_extra__: dict[str, float]
 
 
+class ExplanationAnswer(_Answer):
+    """Why an answer is what it is."""
+
+    picture: str = Field(description="PNG as base64: what the network saw, with the heat of what spoke for the answer")
+    inside: float = Field(description="share of the heat that lies on the cell, 0 to 1")
+    drop: float = Field(description="of the probability when the hottest part is erased; near 0: it rests on others")
+
+
 class Classified(_Answer):
     """One picture that was classified."""
 
@@ -90,6 +101,7 @@ class Classified(_Answer):
     novelty: float = Field(description="how unlike the training cells it looks to the network, 0 to 1")
     foreignness: float = Field(description="how unlike the training pictures its statistics are, in deviations")
     statistics: Statistics = Field(description="what can be said of the picture without a network")
+    explanation: ExplanationAnswer | None = Field(default=None, description="only where `explain=true` was asked")
 
 
 class Classification(_Answer):
@@ -149,11 +161,14 @@ def classification(uploads: list[Upload], reading: Reading, request_id: str, use
         data_version=spec.data_version,
         synthetic=spec.synthetic,
         username=username,
-        results=[_result(upload, outcome) for upload, outcome in zip(uploads, reading.outcomes, strict=True)],
+        results=[
+            _result(upload, outcome, explanation)
+            for upload, outcome, explanation in zip_longest(uploads, reading.outcomes, reading.explanations)
+        ],
     )
 
 
-def _result(upload: Upload, outcome: Observation | ImageError) -> Classified | Refusal:
+def _result(upload: Upload, outcome: Observation | ImageError, explanation: Explanation | None) -> Classified | Refusal:
     if isinstance(outcome, ImageError):
         return Refusal(filename=upload.filename, error=str(outcome))
     return Classified(
@@ -167,4 +182,9 @@ def _result(upload: Upload, outcome: Observation | ImageError) -> Classified | R
         novelty=outcome.verdict.novelty,
         foreignness=outcome.verdict.foreignness,
         statistics=Statistics.model_validate(outcome.statistics.row()),
+        explanation=_why(explanation) if explanation else None,
     )
+
+
+def _why(found: Explanation) -> ExplanationAnswer:
+    return ExplanationAnswer(picture=b64encode(found.picture).decode(), inside=found.inside, drop=found.drop)

@@ -80,7 +80,7 @@ def create_application(settings: Settings) -> FastAPI:
         reader = Reader(model, log, shadow, threads, metrics, progress)
         keeper = Keeper(settings)
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
-            application.state.desk = routes.Desk(model, House(settings.requests), reader, keeper)
+            application.state.desk = routes.Desk(model, house, reader, keeper)
             application.state.door = Door(settings, doorman)
             application.state.smears = smears.SmearWork(settings.state / "smears", model, log)
             model.start()
@@ -97,6 +97,7 @@ def create_application(settings: Settings) -> FastAPI:
             watchdog.call_off()
             tracing.stop()
 
+    house = House(settings.requests)
     application = FastAPI(
         title="BloodySpy",
         version=__version__,
@@ -109,6 +110,7 @@ def create_application(settings: Settings) -> FastAPI:
     application.include_router(smears.router)
     application.include_router(health.router)
     docs.mount(application)
+    application.add_middleware(Gate, house=house)
     application.add_middleware(RequestId)
     application.add_exception_handler(HTTPException, _refused)
     application.add_exception_handler(BloodySpyError, _failed)
@@ -142,6 +144,23 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+class Gate:
+    """Refuses pictures while the house is full, before anything else is done for them.
+
+    Where ten times too much is asked, nine requests in ten are refusals: they must cost next to nothing.
+    """
+
+    def __init__(self, app: ASGIApp, house: House) -> None:
+        self._app, self._house = app, house
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it with 429."""
+        app = self._app
+        if self._house.full and scope["type"] == "http" and scope["path"].rstrip("/") in routes.CLASSIFYING:
+            app = await _failed(Request(scope), Overloaded())
+        await app(scope, receive, send)
 
 
 async def _refused(request: Request, exc: Exception) -> Response:

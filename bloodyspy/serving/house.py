@@ -21,6 +21,12 @@ class House:
         self._limits = (requests, pictures, size)
         self.requests = self.pictures = self.size = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether nobody more is let in."""
+        requests, pictures, size = self._limits
+        return self.requests >= requests or self.pictures >= pictures or self.size >= size
+
     @contextmanager
     def visit(self) -> Iterator["Visit"]:
         """For as long as a request has a body or waits for its answer.
@@ -28,8 +34,7 @@ class House:
         Raises:
             Overloaded: the house is full. Nothing of the body was read.
         """
-        requests, pictures, size = self._limits
-        if self.requests >= requests or self.pictures >= pictures or self.size >= size:
+        if self.full:
             raise Overloaded
         visit = Visit(self)
         try:

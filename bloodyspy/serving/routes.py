@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from bloodyspy.errors import ImageError
@@ -82,6 +82,12 @@ class Desk:
                 self.keeper.offer(Kept(upload.payload, specimen, request_id, place, str(outcome.verdict.action)))
 
 
+CLASSIFYING = frozenset({"/bloodyspy/image", "/bloodyspy/images", "/v1/classify"})
+"""Paths that take pictures."""
+
+EXPLAINED = 32
+"""Pictures of one request that may be explained: each takes nine inferences."""
+
 Anybody = Annotated[Caller, Depends(signed_in)]
 _READS = Depends(needs(Role.READ))
 _SMALL = (401, 403, 429, 503)
@@ -90,6 +96,7 @@ Classifies = Annotated[Caller, Depends(needs(Role.CLASSIFY))]
 Specimen = Annotated[
     str, Header(alias="X-Specimen-ID", description="pseudonym of the specimen, such as S-2024-00017; for kept images")
 ]
+Explain = Annotated[bool, Query(description=f"with a heat map for each picture, at most {EXPLAINED} of them")]
 router = APIRouter()
 
 
@@ -143,13 +150,13 @@ async def images(request: Request, caller: Classifies) -> Response:
     responses=_FAULTS,
     openapi_extra=_form("files", several=True),
 )
-async def classify(request: Request, caller: Classifies, specimen: Specimen = "") -> Response:
-    """The full answer for one picture or many: probabilities, image statistics, and which model says so.
+async def classify(request: Request, caller: Classifies, specimen: Specimen = "", explain: Explain = False) -> Response:
+    """The full answer for one picture or many: probabilities, whether to believe it, and which model says so.
 
     A bad file has an `error` in its place; where no file at all is a picture, the status is 413 or 422.
     """
     specimen = check(specimen) if specimen else ""
-    uploads, reading = await _read(request, "files", "file", specimen=specimen)
+    uploads, reading = await _read(request, "files", "file", specimen=specimen, explain=explain)
     if all(isinstance(outcome, ImageError) for outcome in reading.outcomes):
         raise next(outcome for outcome in reading.outcomes if isinstance(outcome, ImageError))
     return _json(classification(uploads, reading, request.state.request_id, caller.name).model_dump_json())
@@ -186,7 +193,7 @@ async def card(request: Request) -> HTMLResponse:
 
 
 async def _read(
-    request: Request, *fields: str, most: int = MAX_FILES, specimen: str = ""
+    request: Request, *fields: str, most: int = MAX_FILES, specimen: str = "", explain: bool = False
 ) -> tuple[list[Upload], Reading]:
     """Take a request in, if there is room, classify what it brought, and offer it to the keeper."""
     desk: Desk = request.app.state.desk
@@ -196,8 +203,12 @@ async def _read(
         request.state.files = len(uploads)
         if len(uploads) > most:
             raise HTTPException(422, "This end-point takes one picture. Send several to /bloodyspy/images.")
+        if explain and len(uploads) > EXPLAINED:
+            raise HTTPException(422, f"At most {EXPLAINED} pictures are explained at a time. Send them in parts.")
         visit.wait(len(uploads))
         reading = await desk.reader.read(uploads, request.state.request_id)
+        if explain:
+            reading = await desk.reader.explain(reading, uploads)
     request.state.model_version = reading.served.release.version
     desk.keep(uploads, reading, request.state.request_id, specimen)
     return uploads, reading

@@ -135,7 +135,7 @@ def test_a_worker_that_is_killed_or_hangs_is_replaced_and_its_counts_stay(tmp_pa
         assert total(service.url, "bloodyspy_workers_lost_total") == 2
         assert total(service.url, "bloodyspy_pictures_total") == before + 21
     assert service.log.read_text().count("Timeout (0:00:10)!") == 1
-    assert "in _observe" in service.log.read_text()  # where it hung
+    assert "in _classify" in service.log.read_text()  # where it hung
 
 
 def test_a_stop_finishes_what_was_accepted(tmp_path: Path) -> None:

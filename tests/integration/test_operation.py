@@ -167,7 +167,7 @@ def test_a_trace_from_the_client_to_the_row(service: Service, receiver: Receiver
     assert classify(service, 1, traceparent=f"00-{trace}-{PARENT}-01").status_code == 200
     assert settles(lambda: "POST /v1/classify" in receiver.of(trace))
     spans = receiver.of(trace)
-    assert set(spans) == {"POST /v1/classify", "read upload", "decode, describe, graph", "observation row"}
+    assert set(spans) == {"POST /v1/classify", "read upload", "decode, describe, graph", "observation rows"}
     request = spans.pop("POST /v1/classify")
     assert request.parent_span_id.hex() == PARENT
     assert {span.parent_span_id for span in spans.values()} == {request.span_id}

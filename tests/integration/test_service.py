@@ -2,7 +2,7 @@
 
 import json
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -161,6 +161,22 @@ def test_each_answer_says_whether_it_may_go_out_unseen(client: httpx.Client, cla
         actions.add(given["action"])
     assert actions == {"auto", "review", "reject"}
     assert told["policy"] == classifier.policy.model_dump(mode="json")
+
+
+def test_an_answer_is_explained_where_it_is_asked_for(client: httpx.Client, classifier: Classifier) -> None:
+    files = [("files", ("a.png", picture(1))), ("files", ("bad.txt", b"no picture")), ("files", ("b.png", picture(2)))]
+    first, bad, second = client.post("/v1/classify?explain=true", files=files).json()["results"]
+    for given, seed in ((first, 1), (second, 2)):
+        expected = classifier.explain(picture(seed))
+        told = given["explanation"]
+        assert b64decode(told["picture"]) == expected.picture
+        assert (told["inside"], told["drop"]) == pytest.approx((expected.inside, expected.drop), abs=1e-6)
+    assert "error" in bad
+    assert client.post("/v1/classify", files=files[:1]).json()["results"][0]["explanation"] is None
+    many = [("files", (f"{i}.png", picture(1))) for i in range(33)]
+    answer = client.post("/v1/classify?explain=true", files=many)
+    assert answer.status_code == 422
+    assert "At most 32" in answer.json()["detail"]
 
 
 def test_several_pictures_and_no_answer_is_lost(client: httpx.Client) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from handmade import answer_policy, familiarity
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -118,7 +118,6 @@ def test_what_was_asked_for_holds_on_pictures_that_the_limits_were_not_made_of()
     assert all(shares[reason] < 0.02 for reason in (Reason.FOCUS, Reason.EXPOSURE, Reason.STAIN))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_a_conformal_limit_is_the_rank_that_its_share_allows(n: int, seed: int) -> None:
     """Vovk: among n + 1 exchangeable scores the new one is below the k-th with a probability of k / (n + 1)."""
