@@ -21,7 +21,7 @@ import psutil
 from benchmarks.load import Target
 from bloodyspy.adapters import packaging
 from bloodyspy.adapters.pyfunc import IMAGE
-from bloodyspy.serving.authentication import add_user
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.settings import Settings
 
 OURS, BARE, MLFLOW, KERAS = "bloodyspy", "bare FastAPI", "mlflow models serve", "bare Keras"

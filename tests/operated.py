@@ -12,7 +12,7 @@ from running import NAME, PASSWORD, Service
 
 from bloodyspy.adapters import packaging
 from bloodyspy.model.artifact import Artefact
-from bloodyspy.serving.authentication import add_user
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.settings import Settings
 
 Labels = frozenset[tuple[str, str]]

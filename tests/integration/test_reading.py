@@ -20,8 +20,8 @@ from bloodyspy.adapters import packaging
 from bloodyspy.cells import CellType
 from bloodyspy.images.synthetic import draw_picture
 from bloodyspy.model.classifier import Classifier
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.application import create_application
-from bloodyspy.serving.authentication import add_user
 from bloodyspy.serving.house import PICTURES
 from bloodyspy.serving.uploads import MAX_FILES
 from bloodyspy.settings import Settings

@@ -23,8 +23,8 @@ from running import NAME, PASSWORD
 from bloodyspy.adapters import packaging
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.serving import smear_jobs, smear_uploads
+from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.application import create_application
-from bloodyspy.serving.authentication import add_user
 from bloodyspy.serving.smear_jobs import Jobs, State
 from bloodyspy.settings import Settings
 
