@@ -387,10 +387,10 @@ def test_it_follows_the_release_and_survives_a_broken_one(tmp_path: Path) -> Non
         assert service.log.read_text().count("bloodyspy:v2 goes on") == 2  # each worker, once
         assert "bloodyspy/v4 answers otherwise here" in service.log.read_text()
         graph = settings.bentoml_home / "models" / "bloodyspy" / "v3" / "graph.onnx"
-        packaging.tell(3, settings)
-        told = settings.release.read_bytes()
-        packaging.tell(2, settings)
-        assert settles(client, 2)
+        # told elsewhere first, so that no worker sees version 3 while it is whole
+        elsewhere = settings.model_copy(update={"state": tmp_path / "elsewhere"})
+        packaging.tell(3, elsewhere)
+        told = elsewhere.release.read_bytes()
         graph.chmod(0o644)
         graph.write_bytes(graph.read_bytes()[:-7])
         settings.release.write_bytes(told)
