@@ -47,7 +47,7 @@ def main() -> None:
         command(s, "bloodyspy", *words)
     events = [entry.event for entry in trail.entries(s)]
     releases = [e.model_dump(mode="json", exclude={"files"}) for e in events if isinstance(e, Released)]
-    faults = [str(fault) for checked in verify(s) for fault in checked.faults]
+    faults = [str(fault).replace(f"{s.root}/", "") for checked in verify(s) for fault in checked.faults]
     result = {
         "command": "make bench-promotion",
         "commit": commit(s.root),
