@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from story import Clone, environment
 
-pytestmark = pytest.mark.timeout(2400)  # the first one makes the environment and runs the lifecycle
+pytestmark = pytest.mark.timeout(3600)  # the first one makes the environment and runs the lifecycle
 
 # How a person knows that a server of the README is up: an address to ask, or words in what it prints.
 SERVERS = {
@@ -85,7 +85,7 @@ def test_the_commands_of_the_readme_run(clone: Clone, tmp_path: Path) -> None:
             start_new_session=True,
         )
         try:
-            status = shell.wait(timeout=800)
+            status = shell.wait(timeout=1500)
         finally:
             end(shell.pid)
             shell.wait(timeout=10)

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from story import Clone
 
-pytestmark = pytest.mark.timeout(2400)  # the first one makes the environment and runs the lifecycle
+pytestmark = pytest.mark.timeout(3600)  # the first one makes the environment and runs the lifecycle
 
 
 def test_the_closing_table_says_what_happened(clone: Clone) -> None:
