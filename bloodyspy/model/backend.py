@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# Read when Keras and TensorFlow are imported. The first is a decision of this project, the second one may overrule.
+# Read when Keras and TensorFlow are imported. The first is a decision of this project, the others one may overrule.
 os.environ["KERAS_BACKEND"] = "tensorflow"
+# TensorFlow uses oneDNN's kernels by itself only where a processor has VNNI or AMX: docs/decisions/0044.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
