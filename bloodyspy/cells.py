@@ -1,6 +1,7 @@
 """The eight cell types, their order, and how folders and file names of the PBC data set spell them."""
 
 from enum import StrEnum
+from typing import Final, Literal
 
 
 class CellType(StrEnum):
@@ -27,6 +28,10 @@ class CellType(StrEnum):
 
 
 CELL_TYPES: tuple[CellType, ...] = tuple(CellType)
+
+NO_CELL: Final = "no_cell"
+Label = CellType | Literal["no_cell"]
+"""What a person says a picture shows; ``no_cell``: none of the eight types, or nothing that can be named."""
 
 # Prefix of a PBC file name -> sub-type. Blood smears are read to this depth; the classifier is not.
 SUBTYPES: dict[str, str] = {

@@ -233,6 +233,14 @@ class KeepingError(ServiceError):
     """Kept images cannot be read, written, or deciphered."""
 
 
+class LabelLost(ServiceError):
+    """What a person said of a picture could not be written down."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The label was not kept: {reason}. Tell whoever runs the service, and give it again then.")
+        self.reason = reason
+
+
 class TooManySmears(ServiceError):
     """As many smears as may be are in work."""
 

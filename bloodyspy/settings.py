@@ -171,6 +171,11 @@ class Settings(BaseSettings):
         return self.observations / "shadow"
 
     @property
+    def labels(self) -> Path:
+        """Folder of what people said that answered pictures show."""
+        return self.state / "labels"
+
+    @property
     def drift_history(self) -> Path:
         """Folder of drift checks, one sub-folder a window."""
         return self.state / "drift"

@@ -13,12 +13,20 @@ from bloodyspy.model.explanation import Explanation
 from bloodyspy.observation import Observation
 from bloodyspy.policy import Action, AnswerPolicy, Reason
 from bloodyspy.serving.reading import Reading
+from bloodyspy.serving.roles import Role
 from bloodyspy.serving.served import Served
 from bloodyspy.serving.uploads import Upload
 
 
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class CallerAnswer(_Answer):
+    """Who asks."""
+
+    name: str
+    role: Role = Field(description="read, classify, review or admin; each may do what those before it may")
 
 
 class Status(_Answer):
@@ -86,6 +94,14 @@ class ExplanationAnswer(_Answer):
     picture: str = Field(description="PNG as base64: what the network saw, with the heat of what spoke for the answer")
     inside: float = Field(description="share of the heat that lies on the cell, 0 to 1")
     drop: float = Field(description="of the probability when the hottest part is erased; near 0: it rests on others")
+
+
+class Explanations(_Answer):
+    """Why some answers are what they are."""
+
+    request_id: str
+    model_version: int
+    results: list[ExplanationAnswer | Refusal] = Field(description="in the order in which the files were sent")
 
 
 class Classified(_Answer):
@@ -168,7 +184,23 @@ def classification(uploads: list[Upload], reading: Reading, request_id: str, use
     )
 
 
-def _result(upload: Upload, outcome: Observation | ImageError, explanation: Explanation | None) -> Classified | Refusal:
+def explanations(
+    uploads: list[Upload], found: tuple[Explanation | ImageError, ...], served: Served, request_id: str
+) -> Explanations:
+    """Why, for each picture."""
+    return Explanations(
+        request_id=request_id,
+        model_version=served.release.version,
+        results=[
+            Refusal(filename=upload.filename, error=str(one)) if isinstance(one, ImageError) else _why(one)
+            for upload, one in zip(uploads, found, strict=True)
+        ],
+    )
+
+
+def _result(
+    upload: Upload, outcome: Observation | ImageError, explanation: Explanation | ImageError | None
+) -> Classified | Refusal:
     if isinstance(outcome, ImageError):
         return Refusal(filename=upload.filename, error=str(outcome))
     return Classified(
@@ -182,7 +214,7 @@ def _result(upload: Upload, outcome: Observation | ImageError, explanation: Expl
         novelty=outcome.verdict.novelty,
         foreignness=outcome.verdict.foreignness,
         statistics=Statistics.model_validate(outcome.statistics.row()),
-        explanation=_why(explanation) if explanation else None,
+        explanation=_why(explanation) if isinstance(explanation, Explanation) else None,
     )
 
 

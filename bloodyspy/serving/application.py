@@ -19,13 +19,14 @@ from bloodyspy import __version__
 from bloodyspy.errors import (
     BloodySpyError,
     ImageTooLarge,
+    LabelLost,
     ModelUnavailable,
     Overloaded,
     SpecimenRefused,
     UnreadableImage,
     UsersUnavailable,
 )
-from bloodyspy.serving import docs, health, routes, smears, tracing, watchdog
+from bloodyspy.serving import bench, docs, health, review, routes, smears, tracing, watchdog
 from bloodyspy.serving.access import Door
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.house import House
@@ -44,6 +45,7 @@ STATUS: dict[type[BloodySpyError], HTTPStatus] = {
     SpecimenRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    LabelLost: HTTPStatus.SERVICE_UNAVAILABLE,
     UsersUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
 }
@@ -83,6 +85,7 @@ def create_application(settings: Settings) -> FastAPI:
             application.state.desk = routes.Desk(model, house, reader, keeper)
             application.state.door = Door(settings, doorman)
             application.state.smears = smears.SmearWork(settings.state / "smears", model, log)
+            application.state.review = review.Review(settings, model)
             model.start()
             shadow.start()
             keeper.start()
@@ -93,6 +96,7 @@ def create_application(settings: Settings) -> FastAPI:
             model.stop()
             reader.close()
             application.state.smears.close()
+            application.state.review.close()
             watching.cancel()
             watchdog.call_off()
             tracing.stop()
@@ -108,8 +112,10 @@ def create_application(settings: Settings) -> FastAPI:
     )
     application.include_router(routes.router)
     application.include_router(smears.router)
+    application.include_router(review.router)
     application.include_router(health.router)
     docs.mount(application)
+    application.include_router(bench.router)
     application.add_middleware(Gate, house=house)
     application.add_middleware(RequestId)
     application.add_exception_handler(HTTPException, _refused)

@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.staticfiles import StaticFiles
 
 _ASSETS = Path(str(files("bentoml"))) / "_internal" / "server" / "static_content"
@@ -40,12 +40,6 @@ _POLICY = {
 }
 
 router = APIRouter(include_in_schema=False)
-
-
-@router.get("/")
-async def index() -> RedirectResponse:
-    """To the documentation. It also hides BentoML's page at this place, which loads a tag manager."""
-    return RedirectResponse("docs")
 
 
 @router.get("/docs")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bloodyspy.errors import ImageError
 from bloodyspy.model.explanation import Explanation
@@ -24,8 +24,8 @@ class Reading:
 
     served: Served
     outcomes: list[Observation | ImageError]
-    explanations: tuple[Explanation | None, ...] = ()
-    """Where they were asked for: one for each upload, None where it is no picture."""
+    explanations: tuple[Explanation | ImageError, ...] = ()
+    """Where they were asked for: one for each upload."""
 
 
 class Reader:
@@ -64,17 +64,23 @@ class Reader:
         finally:
             self._line.leave(asked)
 
-    async def explain(self, reading: Reading, uploads: Sequence[Upload]) -> Reading:
-        """The same reading, and why each answer is what it is. Takes nine times as long as the answers themselves."""
-        loop, explain = asyncio.get_running_loop(), reading.served.classifier.explain
+    async def explain(
+        self, uploads: Sequence[Upload], served: Served | None = None
+    ) -> tuple[Explanation | ImageError, ...]:
+        """Why each answer is what it is; takes nine times as long as the answers. No row is logged for it.
 
-        async def one(upload: Upload, outcome: Observation | ImageError) -> Explanation | None:
-            if isinstance(outcome, ImageError):
-                return None
-            return await loop.run_in_executor(self._pool, explain, upload.payload)
+        Raises:
+            ModelUnavailable: there is no model to answer with.
+        """
+        loop, explain = asyncio.get_running_loop(), (served or self._model.current()).classifier.explain
 
-        found = await asyncio.gather(*map(one, uploads, reading.outcomes))
-        return replace(reading, explanations=tuple(found))
+        async def one(upload: Upload) -> Explanation | ImageError:
+            try:
+                return await loop.run_in_executor(self._pool, explain, upload.payload)
+            except ImageError as exc:
+                return exc
+
+        return tuple(await asyncio.gather(*map(one, uploads)))
 
     def close(self) -> None:
         """Finish what was begun."""

@@ -1,6 +1,6 @@
 """The end-points: what the original BloodySpy answered, and the full answer under ``/v1``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
@@ -12,18 +12,21 @@ from bloodyspy.policy import Reason
 from bloodyspy.serving import tracing
 from bloodyspy.serving.access import needs, signed_in
 from bloodyspy.serving.answers import (
+    CallerAnswer,
     Classification,
+    Explanations,
     Fault,
     ImageAnswer,
     Refusal,
     ServedModelAnswer,
     Status,
     classification,
+    explanations,
     images_answer,
     model_name,
 )
 from bloodyspy.serving.authentication import Caller
-from bloodyspy.serving.house import House
+from bloodyspy.serving.house import House, Visit
 from bloodyspy.serving.keeping import Keeper
 from bloodyspy.serving.kept import Kept
 from bloodyspy.serving.reading import Reader, Reading
@@ -82,11 +85,13 @@ class Desk:
                 self.keeper.offer(Kept(upload.payload, specimen, request_id, place, str(outcome.verdict.action)))
 
 
-CLASSIFYING = frozenset({"/bloodyspy/image", "/bloodyspy/images", "/v1/classify"})
+CLASSIFYING = frozenset({"/bloodyspy/image", "/bloodyspy/images", "/v1/classify", "/v1/explain"})
 """Paths that take pictures."""
 
 EXPLAINED = 32
 """Pictures of one request that may be explained: each takes nine inferences."""
+
+_TOO_MANY_TO_EXPLAIN = f"At most {EXPLAINED} pictures are explained at a time. Send them in parts."
 
 Anybody = Annotated[Caller, Depends(signed_in)]
 _READS = Depends(needs(Role.READ))
@@ -162,6 +167,34 @@ async def classify(request: Request, caller: Classifies, specimen: Specimen = ""
     return _json(classification(uploads, reading, request.state.request_id, caller.name).model_dump_json())
 
 
+@router.post(
+    "/v1/explain",
+    tags=["v1"],
+    response_model=Explanations,
+    dependencies=[Depends(needs(Role.CLASSIFY))],
+    responses=_FAULTS,
+    openapi_extra=_form("files", several=True),
+)
+async def explain(request: Request) -> Response:
+    """Heat maps for pictures that were answered before: nothing is logged or kept of them a second time."""
+    desk: Desk = request.app.state.desk
+    served = desk.model.current()
+    with desk.house.visit() as visit:
+        fields = ("files", "file")
+        uploads = await _receive(request, visit, *fields, most=EXPLAINED, otherwise=_TOO_MANY_TO_EXPLAIN)
+        found = await desk.reader.explain(uploads, served)
+    request.state.model_version = served.release.version
+    if all(isinstance(one, ImageError) for one in found):
+        raise next(one for one in found if isinstance(one, ImageError))
+    return _json(explanations(uploads, found, served, request.state.request_id).model_dump_json())
+
+
+@router.get("/v1/caller", tags=["v1"], responses={k: _FAULTS[k] for k in (401, 429, 503)})
+async def who(caller: Anybody) -> CallerAnswer:
+    """Whose the credentials are, and what they allow."""
+    return CallerAnswer(name=caller.name, role=caller.role)
+
+
 @router.get("/v1/model", tags=["v1"], dependencies=[_READS], responses={k: _FAULTS[k] for k in _SMALL})
 async def model(request: Request) -> ServedModelAnswer:
     """The model that answers now: its facts and its card."""
@@ -197,21 +230,28 @@ async def _read(
 ) -> tuple[list[Upload], Reading]:
     """Take a request in, if there is room, classify what it brought, and offer it to the keeper."""
     desk: Desk = request.app.state.desk
+    otherwise = "This end-point takes one picture. Send several to /bloodyspy/images."
+    if explain:
+        most, otherwise = EXPLAINED, _TOO_MANY_TO_EXPLAIN
     with desk.house.visit() as visit:
-        with tracing.span("read upload"):
-            uploads = await receive_uploads(request, *fields, arrived=visit.arrived)
-        request.state.files = len(uploads)
-        if len(uploads) > most:
-            raise HTTPException(422, "This end-point takes one picture. Send several to /bloodyspy/images.")
-        if explain and len(uploads) > EXPLAINED:
-            raise HTTPException(422, f"At most {EXPLAINED} pictures are explained at a time. Send them in parts.")
-        visit.wait(len(uploads))
+        uploads = await _receive(request, visit, *fields, most=most, otherwise=otherwise)
         reading = await desk.reader.read(uploads, request.state.request_id)
         if explain:
-            reading = await desk.reader.explain(reading, uploads)
+            reading = replace(reading, explanations=await desk.reader.explain(uploads, reading.served))
     request.state.model_version = reading.served.release.version
     desk.keep(uploads, reading, request.state.request_id, specimen)
     return uploads, reading
+
+
+async def _receive(request: Request, visit: Visit, *fields: str, most: int, otherwise: str) -> list[Upload]:
+    """The uploads of a request, at most so many of them, which wait from now on."""
+    with tracing.span("read upload"):
+        uploads = await receive_uploads(request, *fields, arrived=visit.arrived)
+    request.state.files = len(uploads)
+    if len(uploads) > most:
+        raise HTTPException(422, otherwise)
+    visit.wait(len(uploads))
+    return uploads
 
 
 def _json(body: str | bytes) -> Response:

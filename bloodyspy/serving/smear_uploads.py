@@ -34,6 +34,9 @@ MAX_PICTURE = 32 << 20
 MAX_UNPACKED = 1 << 30
 """Bytes that a zip may grow to: a picture is compressed already."""
 
+MAX_CELLS = 2 << 20
+"""Bytes of the field ``cells``: some 200 for each picture."""
+
 _MAX_FIELD, _MAX_FIELDS = 4096, 16
 _MAX_DIRECTORY = 8 << 20  # bytes of a zip's list of members: some 800 for each picture
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
@@ -98,7 +101,7 @@ class _Parts:
         self._header, self._value = b"", b""
         self._disposition = b""
         self._name = ""
-        self._text = b""
+        self._text = bytearray()
 
     def callbacks(self) -> "MultipartCallbacks":
         """For python-multipart's parser."""
@@ -119,7 +122,7 @@ class _Parts:
             self._file.close()
 
     def part_begin(self) -> None:
-        self._disposition, self._text, self._size, self._name = b"", b"", 0, ""
+        self._disposition, self._text, self._size, self._name = b"", bytearray(), 0, ""
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -153,7 +156,7 @@ class _Parts:
         self._size += end - start
         if self._file is not None:
             self._file.write(data[start:end])
-        elif self._size > _MAX_FIELD:
+        elif self._size > (MAX_CELLS if self._name == "cells" else _MAX_FIELD):
             raise HTTPException(413, "A field of the form is too long.")
         else:
             self._text += data[start:end]

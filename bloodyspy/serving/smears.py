@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +12,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bloodyspy.errors import BloodySpyError, TooManySmears, full_disk
 from bloodyspy.serving.answers import Fault
+from bloodyspy.serving.authentication import Caller
+from bloodyspy.serving.bodies import faults
 from bloodyspy.serving.observation_log import ObservationLog
+from bloodyspy.serving.roles import Role
 from bloodyspy.serving.routes import Classifies
 from bloodyspy.serving.served import Served, ServedModel
 from bloodyspy.serving.smear_jobs import CELLS, HOURS, PAGE, REPORT, Job, JobFolder, Jobs, State
@@ -30,7 +34,7 @@ from bloodyspy.serving.smear_uploads import (
     unpack,
 )
 from bloodyspy.smear.differential import Question
-from bloodyspy.smear.reading import Cell, gallery, read_cells, table
+from bloodyspy.smear.reading import Before, Cell, gallery, read_cells, table
 from bloodyspy.smear.report import SmearReport, page
 from bloodyspy.specimen import check
 
@@ -38,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER = "15"
 """Seconds, with each 429."""
+
+_BEFORE = TypeAdapter(list[Before])
 
 _TOLD_EVERY = 0.5  # seconds between two records of how far a job is
 
@@ -56,6 +62,7 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
     for status, description in (
         (400, "The form is not well formed"),
         (401, "Name or password missing or wrong"),
+        (403, "The role is too small"),
         (404, "No such smear, or another user's"),
         (409, "The smear is not done"),
         (413, f"More than {MAX_BODY >> 20} MB or {MAX_PICTURES:,} pictures, or a zip that grows too much"),
@@ -78,6 +85,12 @@ _FORM = {
                     "properties": {
                         "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
                         "specimen": {"type": "string", "description": "a pseudonym"},
+                        "cells": {
+                            "type": "string",
+                            "description": "where /v1/classify answered the files before: a JSON list with, for each "
+                            'file in turn, {"request_id": ..., "picture": ..., "label": ...}. They are not logged a '
+                            "second time, and labels (which need the role `review`) count in the place of answers.",
+                        },
                     },
                 }
             }
@@ -100,6 +113,20 @@ class SmearAnswer(BaseModel):
     report: SmearReport | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done for one smear."""
+
+    served: Served
+    received: Received
+    question: Question
+    request_id: str
+    before: list[Before] | None
+    """Where each file was answered before; None where none was."""
+    reviewer: str
+    """Who sends it, and has given the labels."""
+
+
 class SmearWork:
     """Works on the smears that this process received, one at a time, in a thread of its own."""
 
@@ -110,17 +137,17 @@ class SmearWork:
         self._log = log
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="smears")
 
-    def start(self, held: JobFolder, served: Served, received: Received, question: Question, request_id: str) -> None:
+    def start(self, held: JobFolder, order: Order) -> None:
         """Take up a job; its folder is let go of when it is done."""
-        self._pool.submit(self._work, held, served, received, question, request_id)
+        self._pool.submit(self._work, held, order)
 
     def close(self) -> None:
         """Finish what was accepted."""
         self._pool.shutdown(wait=True)
 
-    def _work(self, held: JobFolder, served: Served, received: Received, question: Question, request_id: str) -> None:
+    def _work(self, held: JobFolder, order: Order) -> None:
         try:
-            self._read(held, served, received, question, request_id)
+            self._read(held, order)
         except (BloodySpyError, HTTPException) as exc:
             _fail(held, exc.detail if isinstance(exc, HTTPException) else str(exc))
         except OSError as exc:
@@ -132,20 +159,26 @@ class SmearWork:
         finally:
             held.close(keep=True)
 
-    def _read(self, held: JobFolder, served: Served, received: Received, question: Question, request_id: str) -> None:
+    def _read(self, held: JobFolder, order: Order) -> None:
+        served, received = order.served, order.received
         files = list(_unpacked(received, held.spool))
         held.update(pictures=len(files))
         cells: list[Cell] = []
         told = time.monotonic()
-        for picture, cell in enumerate(read_cells(served.classifier, files, threads=1)):
+        known: Sequence[Before | None] = order.before or [None] * len(files)
+        for picture, (read, before) in enumerate(
+            zip(read_cells(served.classifier, files, threads=1), known, strict=True)
+        ):
+            cell = replace(read, before=before)
             cells.append(cell)
-            if cell.observation is not None:
-                self._log.append([cell.observation], request_id, served.release.version, picture)
+            if cell.observation is not None and before is None:
+                self._log.append([cell.observation], order.request_id, served.release.version, picture)
             if time.monotonic() - told > _TOLD_EVERY:
                 told = time.monotonic()
                 held.update(read=len(cells))
         artefact, specimen = served.classifier.artefact, received.fields.get("specimen") or None
-        report = SmearReport.of(cells, artefact, specimen, served.release.version, question)
+        version = served.release.version
+        report = SmearReport.of(cells, artefact, specimen, version, order.question, order.reviewer)
         held.write(REPORT, report.model_dump_json())
         held.write(CELLS, table(cells, report.run_id))
         held.write(PAGE, page(report, gallery(cells)))
@@ -175,9 +208,10 @@ async def send_smear(
         try:
             received = await receive(request.headers.get("content-type", ""), request.stream(), held.spool)
             pictures = await run_in_threadpool(_checked, received)
+            before = await run_in_threadpool(_before, received, caller)
             held.update(pictures=pictures)
             question = Question(ig_limit=ig_limit, half_width=half_width)
-            work.start(held, served, received, question, request.state.request_id)
+            work.start(held, Order(served, received, question, request.state.request_id, before, caller.name))
             accepted = True
         finally:
             if not accepted:
@@ -226,6 +260,25 @@ def _checked(received: Received) -> int:
     place, _ = received.files[0]
     with open_zip(place) as archive:
         return len(members(archive, place.stat().st_size))
+
+
+def _before(received: Received, caller: Caller) -> list[Before] | None:
+    """Where the files were answered before, if that is said."""
+    told = received.fields.get("cells")
+    if told is None:
+        return None
+    if _is_one_zip(received):
+        raise HTTPException(422, "The field `cells` goes with files, not with a zip.")
+    try:
+        before = _BEFORE.validate_json(told)
+    except ValidationError as exc:
+        raise HTTPException(422, f"The field `cells`: {faults(exc)}") from exc
+    if len(before) != len(received.files):
+        sent = len(received.files)
+        raise HTTPException(422, f"The field `cells` tells of {len(before):,} files; {sent:,} were sent.")
+    if any(one.label for one in before) and not caller.role.includes(Role.REVIEW):
+        raise HTTPException(403, f"Labels need the role `{Role.REVIEW}`; you have `{caller.role}`.")
+    return before
 
 
 def _is_one_zip(received: Received) -> bool:

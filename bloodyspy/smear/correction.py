@@ -20,7 +20,9 @@ _STILL = 1e-8
 _TINY = np.finfo(np.float64).tiny
 
 
-def most_likely(answers: NDArray[np.integer], confusion: NDArray[np.integer]) -> NDArray[np.float64]:
+def most_likely(
+    answers: NDArray[np.integer], confusion: NDArray[np.integer], known: NDArray[np.integer] | int = 0
+) -> NDArray[np.float64]:
     """True shares of the types under which the answers are likeliest, by expectation and maximisation.
 
     It is the maximum of the likelihood of p = C'q over the simplex: Saerens, Latinne and Decaestecker 2002 with answers
@@ -28,9 +30,10 @@ def most_likely(answers: NDArray[np.integer], confusion: NDArray[np.integer]) ->
     that are all positive, it is that; else the inverse has negative shares and this has zeros.
 
     Args:
-        answers: cells of the smear by predicted type, shape (..., 8), at least one.
+        answers: cells of the smear by predicted type, shape (..., 8); at least one of these or of ``known``.
         confusion: images by actual type (rows) and predicted type, shape (..., 8, 8). A row without images is taken to
             say nothing: every answer is as likely.
+        known: further cells, by actual type, shape (..., 8).
 
     Returns:
         Fractions that sum to 1, shape (..., 8).
@@ -40,11 +43,13 @@ def most_likely(answers: NDArray[np.integer], confusion: NDArray[np.integer]) ->
     # an answer that no image of any type got says nothing: it is taken for the type that it names
     unknown = answered.sum(axis=-2, keepdims=True) == 0
     answered = np.where(unknown, np.eye(confusion.shape[-1]), answered)
-    shares = (answers + 1) / (answers + 1).sum(axis=-1, keepdims=True)
+    cells = answers + known
+    shares = (cells + 1) / (cells + 1).sum(axis=-1, keepdims=True)
     for _ in range(_STEPS):
         joint = shares[..., None] * answered
         actual_given_answer = joint / (joint.sum(axis=-2, keepdims=True) + _TINY)
-        moved = (actual_given_answer * answers[..., None, :]).sum(axis=-1) / answers.sum(axis=-1, keepdims=True)
+        actual = (actual_given_answer * answers[..., None, :]).sum(axis=-1) + known
+        moved = actual / cells.sum(axis=-1, keepdims=True)
         still = np.abs(moved - shares).max() < _STILL
         shares = moved
         if still:
@@ -58,6 +63,7 @@ def true_counts(
     rng: np.random.Generator,
     chains: int = CHAINS,
     kept: int = KEPT,
+    known: NDArray[np.integer] | None = None,
 ) -> NDArray[np.int64]:
     """Draws of how many cells of each type the smear truly has, from their posterior distribution.
 
@@ -71,19 +77,21 @@ def true_counts(
         rng: of the draws; the same state gives the same draws.
         chains: side by side.
         kept: draws of each chain.
+        known: further cells, by actual type, shape (..., 8).
 
     Returns:
-        Cells by actual type, shape (..., chains * kept, 8); each draw sums to the number of answers.
+        Cells by actual type, the known ones among them, shape (..., chains * kept, 8).
     """
     measured = np.asarray(confusion + PRIOR, dtype=np.float64)[..., None, :, :]
     matrix = _dirichlet(np.broadcast_to(measured, (*answers.shape[:-1], chains, *confusion.shape[-2:])), rng)
     counted = np.broadcast_to(answers[..., None, :], (*answers.shape[:-1], chains, answers.shape[-1]))
-    shares = _dirichlet(counted + PRIOR, rng)
+    seen = np.zeros_like(counted) if known is None else np.broadcast_to(known[..., None, :], counted.shape)
+    shares = _dirichlet(counted + seen + PRIOR, rng)
     draws = []
     for step in range(BURN_IN + kept):
         joint = np.swapaxes(shares[..., :, None] * matrix, -1, -2)
         sources = rng.multinomial(counted, joint / joint.sum(axis=-1, keepdims=True))  # (..., predicted, actual)
-        counts = sources.sum(axis=-2)
+        counts = sources.sum(axis=-2) + seen
         shares = _dirichlet(counts + PRIOR, rng)
         matrix = _dirichlet(measured + np.swapaxes(sources, -1, -2), rng)
         if step >= BURN_IN:

@@ -1,14 +1,15 @@
 """The differential of one smear: percentages of the white cells, and how far they can be trusted."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.cells import CELL_TYPES, NO_CELL, CellType, Label
 from bloodyspy.errors import SmearError
 from bloodyspy.smear.correction import CHAINS, most_likely, true_counts
 from bloodyspy.smear.intervals import LEVEL, clopper_pearson, mixed_clopper_pearson
@@ -21,6 +22,54 @@ _ERYTHROBLAST = CellType.ERYTHROBLAST.position
 
 _FACTORS = np.array([1, 2, 4, 8, 16, 64])  # how many times the cells, where a wanted precision is looked for
 _CHAINS_OF_A_PLAN = 24  # a plan is rough
+
+
+Counts = dict[CellType, Annotated[int, Field(ge=0, le=1_000_000)]]
+"""Cells by type; a type that is not there has none."""
+
+
+class Tally(BaseModel):
+    """The cells of one smear, counted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    auto: Counts = Field(default={}, description="by answered type")
+    review: Counts = Field(default={}, description="by answered type: a person is to look at them, and none has")
+    labelled: Counts = Field(default={}, description="by the type that a person gave, whatever the answer was")
+    rejected: int = Field(default=0, ge=0, le=1_000_000, description="no cell, by the policy or by a person")
+
+    @classmethod
+    def of(
+        cls, predicted: Sequence[CellType], actions: Sequence[str], labels: Iterable[Label | None] | None = None
+    ) -> Self:
+        """Count cells.
+
+        Args:
+            predicted: type of each cell.
+            actions: ``auto``, ``review`` or ``reject`` for each.
+            labels: what a person says of each; None where nobody has said anything.
+
+        Raises:
+            ValueError: the sequences have different lengths, or an action is none of the three.
+        """
+        tallies: dict[str, Counter[CellType]] = {name: Counter() for name in ("auto", "review", "reject", "labelled")}
+        rejected = 0
+        for cell, action, label in zip(predicted, actions, labels or [None] * len(predicted), strict=True):
+            if action not in ("auto", "review", "reject"):
+                raise ValueError(f"an action is auto, review or reject, not {action!r}")
+            if label == NO_CELL or (label is None and action == "reject"):
+                rejected += 1
+            elif label is None:
+                tallies[action][CellType(cell)] += 1
+            else:
+                tallies["labelled"][CellType(label)] += 1
+        del tallies["reject"]
+        return cls.model_validate({**tallies, "rejected": rejected})
+
+    @property
+    def cells(self) -> int:
+        """All of them."""
+        return sum(sum(counts.values()) for counts in (self.auto, self.review, self.labelled)) + self.rejected
 
 
 class Question(BaseModel):
@@ -62,6 +111,8 @@ class WhiteCells(BaseModel):
     """Cells that were answered with it, those in review too."""
     in_review: int = Field(ge=0)
     """Of these."""
+    labelled: int = Field(default=0, ge=0)
+    """Of these: by a person, not by the model."""
     raw: Share
     """Percent of the counted white cells; the exact binomial interval, which knows of no errors of the classifier."""
     corrected: Share
@@ -79,6 +130,7 @@ class Erythroblasts(BaseModel):
 
     counted: int = Field(ge=0)
     in_review: int = Field(ge=0)
+    labelled: int = Field(default=0, ge=0)
     raw: Share
     """For each 100 white cells."""
     corrected: Share
@@ -117,6 +169,8 @@ class Differential(BaseModel):
     """Left out of every count."""
     in_review: int = Field(ge=0)
     """Counted with the type that was answered, and to be looked at by a person."""
+    labelled: int = Field(default=0, ge=0)
+    """Counted with the type that a person gave."""
     white: int = Field(ge=1)
     """Counted white cells."""
     classes: tuple[WhiteCells, ...]
@@ -133,17 +187,11 @@ class Differential(BaseModel):
         return next(white for white in self.classes if white.cell_type is cell)
 
 
-def differential(
-    predicted: Sequence[CellType],
-    actions: Sequence[str],
-    confusion: NDArray[np.integer],
-    question: Question | None = None,
-) -> Differential:
+def differential(tally: Tally, confusion: NDArray[np.integer], question: Question | None = None) -> Differential:
     """The differential of one smear.
 
     Args:
-        predicted: type of each cell.
-        actions: ``auto``, ``review`` or ``reject`` for each.
+        tally: its cells.
         confusion: of the model that answered, on images that it had not seen: counts, rows the actual types, 8 x 8.
         question: default :class:`Question`.
 
@@ -151,24 +199,27 @@ def differential(
         SmearError: there is no white cell among those that were not rejected.
     """
     question = question or Question()
-    answers, review, rejected = _tallies(predicted, actions)
-    white = int(answers[_WHITE].sum())
+    review, labelled = _vector(tally.review), _vector(tally.labelled)
+    answers = _vector(tally.auto) + review
+    counted = answers + labelled
+    white = int(counted[_WHITE].sum())
     if not white:
         raise SmearError(
-            f"Among {len(predicted):,} cells there is no white one that could be counted "
-            f"({rejected:,} were rejected). Send the pictures of one smear's white cells."
+            f"Among {tally.cells:,} cells there is no white one that could be counted "
+            f"({tally.rejected:,} were rejected). Send the pictures of one smear's white cells."
         )
     level = question.level
-    shares = estimates(answers, confusion)
-    corrected = corrected_intervals(answers, confusion, question)
-    raw = raw_intervals(answers, level)
-    wanted = more_cells(answers, confusion, question)
+    shares = estimates(answers, confusion, labelled)
+    corrected = corrected_intervals(answers, confusion, question, labelled=labelled)
+    raw = raw_intervals(counted, level)
+    wanted = more_cells(answers, confusion, question, labelled)
     classes = tuple(
         WhiteCells(
             cell_type=cell,
-            counted=int(answers[cell.position]),
+            counted=int(counted[cell.position]),
             in_review=int(review[cell.position]),
-            raw=_percent(answers[cell.position] / white, raw[:, cell.position]),
+            labelled=int(labelled[cell.position]),
+            raw=_percent(counted[cell.position] / white, raw[:, cell.position]),
             corrected=_percent(shares[cell.position], corrected[:, cell.position]),
             more=more,
         )
@@ -177,26 +228,30 @@ def differential(
     ig = classes[WHITE.index(CellType.IG)].corrected
     return Differential(
         question=question,
-        cells=len(predicted),
-        rejected=rejected,
+        cells=tally.cells,
+        rejected=tally.rejected,
         in_review=int(review.sum()),
+        labelled=int(labelled.sum()),
         white=white,
         classes=classes,
         erythroblasts=Erythroblasts(
-            counted=int(answers[_ERYTHROBLAST]),
+            counted=int(counted[_ERYTHROBLAST]),
             in_review=int(review[_ERYTHROBLAST]),
-            raw=_percent(answers[_ERYTHROBLAST] / white, raw[:, _ERYTHROBLAST]),
+            labelled=int(labelled[_ERYTHROBLAST]),
+            raw=_percent(counted[_ERYTHROBLAST] / white, raw[:, _ERYTHROBLAST]),
             corrected=_percent(shares[_ERYTHROBLAST], corrected[:, _ERYTHROBLAST]),
         ),
-        platelets=int(answers[CellType.PLATELET.position]),
+        platelets=int(counted[CellType.PLATELET.position]),
         ig=IgFlag(limit=question.ig_limit, share=ig, above=_above(ig, question.ig_limit)),
         measured_on={cell: int(confusion[cell.position].sum()) for cell in CELL_TYPES},
     )
 
 
-def estimates(answers: NDArray[np.integer], confusion: NDArray[np.integer]) -> NDArray[np.float64]:
+def estimates(
+    answers: NDArray[np.integer], confusion: NDArray[np.integer], labelled: NDArray[np.integer] | int = 0
+) -> NDArray[np.float64]:
     """Corrected shares: of the white types among the white cells, of the others for each white cell; shape (..., 8)."""
-    shares = most_likely(answers, confusion)
+    shares = most_likely(answers, confusion, labelled)
     return np.asarray(shares / np.maximum(shares[..., _WHITE].sum(axis=-1, keepdims=True), 1e-12))
 
 
@@ -206,25 +261,36 @@ def raw_intervals(answers: NDArray[np.integer], level: float) -> NDArray[np.floa
 
 
 def corrected_intervals(
-    answers: NDArray[np.integer], confusion: NDArray[np.integer], question: Question, chains: int = CHAINS
+    answers: NDArray[np.integer],
+    confusion: NDArray[np.integer],
+    question: Question,
+    chains: int = CHAINS,
+    labelled: NDArray[np.integer] | None = None,
 ) -> NDArray[np.float64]:
     """Intervals of the shares that :func:`estimates` gives, from so many chains of draws; shape (2, ..., 8)."""
     rng = np.random.default_rng(question.seed)
-    counts = true_counts(answers, confusion, rng, chains)
+    counts = true_counts(answers, confusion, rng, chains, known=labelled)
     return _for_each_white_cell(np.stack(mixed_clopper_pearson(counts, _trials(counts), rng, question.level)))
 
 
 def more_cells(
-    answers: NDArray[np.integer], confusion: NDArray[np.integer], question: Question
+    answers: NDArray[np.integer],
+    confusion: NDArray[np.integer],
+    question: Question,
+    labelled: NDArray[np.integer] | None = None,
 ) -> tuple[int | None, ...]:
     """White cells to count beyond those that were, for the wanted precision of each white type.
 
-    It is looked up on the intervals that the same smear would have with 2, 4, 8, 16 and 64 times its cells.
+    It is looked up on the intervals that the same smear would have with 2, 4, 8, 16 and 64 times its cells, as many in
+    a hundred of them labelled by a person.
     """
     many = np.broadcast_to(confusion, (len(_FACTORS), *confusion.shape))
-    low, high = corrected_intervals(answers * _FACTORS[:, None], many, question, _CHAINS_OF_A_PLAN)
+    known = np.zeros_like(answers) if labelled is None else labelled
+    low, high = corrected_intervals(
+        answers * _FACTORS[:, None], many, question, _CHAINS_OF_A_PLAN, known * _FACTORS[:, None]
+    )
     half_widths = np.minimum.accumulate(50 * (high - low)[:, _WHITE], axis=0)
-    white = int(answers[_WHITE].sum())
+    white = int((answers + known)[_WHITE].sum())
     found: list[int | None] = []
     for widths in half_widths.T:
         if widths[-1] > question.half_width:
@@ -236,15 +302,8 @@ def more_cells(
     return tuple(found)
 
 
-def _tallies(predicted: Sequence[CellType], actions: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Cells by answer, those of them in review, and how many were rejected."""
-    positions = np.array([CellType(cell).position for cell in predicted], dtype=np.int64)
-    said = np.array(actions, dtype=np.str_)
-    if len(said) != len(positions) or not np.isin(said, ("auto", "review", "reject")).all():
-        raise ValueError("each cell needs one action: auto, review or reject")
-    kept = said != "reject"
-    answers, review = (np.bincount(positions[some], minlength=len(CELL_TYPES)) for some in (kept, said == "review"))
-    return answers, review, int((~kept).sum())
+def _vector(counts: Mapping[CellType, int]) -> NDArray[np.int64]:
+    return np.array([counts.get(cell, 0) for cell in CELL_TYPES], dtype=np.int64)
 
 
 def _trials(counts: NDArray[np.integer]) -> NDArray[np.int64]:

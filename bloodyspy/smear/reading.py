@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
 
-from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.cells import CELL_TYPES, NO_CELL, CellType, Label
 from bloodyspy.errors import ArtefactInvalid, ImageTooLarge, UnreadableImage
 from bloodyspy.images.decode import decode
 from bloodyspy.images.files import read
@@ -24,8 +25,9 @@ from bloodyspy.model.artifact import METRICS, Artefact
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.observation import Observation
 
-COLUMNS: tuple[str, ...] = (*prediction.COLUMNS, "action")
-"""Of the table of cells: that of ``bloodyspy predict``, and what the policy says of the answer."""
+COLUMNS: tuple[str, ...] = (*prediction.COLUMNS, "action", "label", "request_id", "picture")
+"""Of the table of cells: that of ``bloodyspy predict``, what the policy says of the answer, what a person says of the
+picture, and the request that the answer was first given in."""
 
 SHOWN = 14
 """Pictures of each type in a report."""
@@ -46,16 +48,42 @@ class Cell:
     """None where the file is no readable picture."""
     error: str = ""
     """Why not."""
+    before: "Before | None" = None
+    """What is known of it from an earlier request."""
 
     @property
     def action(self) -> str:
         """``auto``, ``review`` or ``reject``; nothing where there is no answer."""
         return "" if self.observation is None else str(self.observation.verdict.action)
 
+    @property
+    def label(self) -> Label | None:
+        """What a person says that it shows; None where nobody has said anything."""
+        return self.before.label if self.before else None
+
+    @property
+    def counted_as(self) -> CellType | None:
+        """The type it is shown under: a person's word before the model's; None where there is no answer."""
+        if isinstance(self.label, CellType):
+            return self.label
+        return None if self.observation is None or self.label == NO_CELL else self.observation.predicted
+
     def row(self, run_id: str) -> tuple[str, ...]:
         """Values in the order of :data:`COLUMNS`."""
         probabilities = None if self.observation is None else self.observation.probabilities
-        return (*prediction.Prediction(Path(self.name), probabilities, self.error).row(run_id), self.action)
+        row = prediction.Prediction(Path(self.name), probabilities, self.error).row(run_id)
+        before = (self.before.request_id, str(self.before.picture)) if self.before else ("", "")
+        return (*row, self.action, self.label or "", *before)
+
+
+class Before(BaseModel):
+    """Where a picture was answered before, and what a person has said of it since."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{5,63}$", description="of the request that answered it")
+    picture: int = Field(ge=0, le=1_000_000, description="its place among the pictures of that request, from 0")
+    label: Label | None = Field(default=None, description="what a person says that it shows; null: nobody has looked")
 
 
 def read_cells(
@@ -115,19 +143,21 @@ class Shown:
     name: str
     confidence: float
     action: str
+    labelled: bool = False
+    """A person has named it."""
 
 
 def gallery(cells: Sequence[Cell], shown: int = SHOWN) -> dict[CellType, list[Shown]]:
-    """Pictures of each answered type: those to be looked at first, then the least sure ones.
+    """Pictures of each type: those to be looked at first, then the least sure ones, then those that a person named.
 
     Their files are read once more; one that is gone meanwhile is left out.
     """
     chosen: dict[CellType, list[Shown]] = {}
     for cell_type in CELL_TYPES:
-        answered = [(c, c.observation) for c in cells if c.observation and c.observation.predicted is cell_type]
-        answered.sort(key=lambda pair: (pair[0].action == "auto", pair[1].confidence))
+        answered = [(c, c.observation) for c in cells if c.observation and c.counted_as is cell_type]
+        answered.sort(key=lambda pair: (pair[0].label is not None, pair[0].action == "auto", pair[1].confidence))
         pictures = [
-            Shown(jpeg, cell.name, observation.confidence, cell.action)
+            Shown(jpeg, cell.name, observation.confidence, cell.action, cell.label is not None)
             for cell, observation in answered[:shown]
             if (jpeg := _small(cell.file)) is not None
         ]

@@ -9,7 +9,7 @@ from scipy.stats import beta, binomtest
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import SmearError
 from bloodyspy.smear.correction import PRIOR, most_likely, true_counts
-from bloodyspy.smear.differential import WHITE, Flagged, Question, corrected_intervals, differential, more_cells
+from bloodyspy.smear.differential import WHITE, Flagged, Question, Tally, corrected_intervals, differential, more_cells
 from bloodyspy.smear.intervals import clopper_pearson, mixed_clopper_pearson
 
 SIZES = np.array([82, 216, 98, 199, 97, 94, 222, 134])
@@ -23,6 +23,10 @@ HEALTHY = np.array([2, 6, 1, 1, 60, 12, 119, 20])
 
 def cells_of(answers: np.ndarray) -> list[CellType]:
     return [cell for cell, count in zip(CELL_TYPES, answers, strict=True) for _ in range(count)]
+
+
+def tally_of(answers: np.ndarray) -> Tally:
+    return Tally(auto={cell: int(count) for cell, count in zip(CELL_TYPES, answers, strict=True)})
 
 
 def leaky(share: float, images: int = 222) -> np.ndarray:
@@ -110,7 +114,7 @@ def test_the_same_seed_gives_the_same_and_another_nearly() -> None:
 def test_false_ig_are_taken_off() -> None:
     answers = HEALTHY.copy()
     answers[IG] = 3
-    found = differential(cells_of(answers), ["auto"] * answers.sum(), leaky(0.01)).of(CellType.IG)
+    found = differential(tally_of(answers), leaky(0.01)).of(CellType.IG)
     assert found.raw.value == pytest.approx(100 * 3 / 202)
     assert found.corrected.value == pytest.approx(100 * (3 - 119 * 2 / 220) / 202, abs=0.02)
     assert found.corrected.low == 0
@@ -131,7 +135,7 @@ def test_few_images_of_a_type_widen_its_interval() -> None:
 def test_rejected_cells_are_left_out_and_cells_in_review_are_counted() -> None:
     cells = [*cells_of(HEALTHY), CellType.IG, CellType.IG]
     actions = ["auto"] * HEALTHY.sum() + ["reject", "review"]
-    found = differential(cells, actions, PERFECT)
+    found = differential(Tally.of(cells, actions), PERFECT)
     assert (found.cells, found.rejected, found.in_review) == (len(cells), 1, 1)
     assert (found.of(CellType.IG).counted, found.of(CellType.IG).in_review) == (2, 1)
     assert found.white == 201
@@ -145,7 +149,7 @@ def test_rejected_cells_are_left_out_and_cells_in_review_are_counted() -> None:
 def test_erythroblasts_are_counted_for_each_hundred_white_cells() -> None:
     answers = HEALTHY.copy()
     answers[ERYTHROBLAST] = 30
-    red = differential(cells_of(answers), ["auto"] * answers.sum(), PERFECT).erythroblasts
+    red = differential(tally_of(answers), PERFECT).erythroblasts
     assert red.raw.value == pytest.approx(15)
     exact = binomtest(30, 230).proportion_ci(0.95, method="exact")
     assert (red.raw.low, red.raw.high) == pytest.approx([100 * p / (1 - p) for p in exact])
@@ -159,7 +163,7 @@ def test_erythroblasts_are_counted_for_each_hundred_white_cells() -> None:
 def test_the_flag_says_when_it_cannot_be_told(ig: int, limit: float, above: Flagged) -> None:
     answers = HEALTHY.copy()
     answers[IG] = ig
-    found = differential(cells_of(answers), ["auto"] * answers.sum(), PERFECT, Question(ig_limit=limit))
+    found = differential(tally_of(answers), PERFECT, Question(ig_limit=limit))
     assert found.ig.above is above
     assert found.ig.share == found.of(CellType.IG).corrected
 
@@ -181,13 +185,48 @@ def test_what_the_matrix_leaves_open_is_not_reached_by_counting() -> None:
 
 def test_a_smear_without_white_cells_is_refused() -> None:
     with pytest.raises(SmearError, match="no white one"):
-        differential([CellType.PLATELET, CellType.NEUTROPHIL], ["auto", "reject"], PERFECT)
+        differential(Tally.of([CellType.PLATELET, CellType.NEUTROPHIL], ["auto", "reject"]), PERFECT)
     with pytest.raises(SmearError, match="no white one"):
-        differential([], [], PERFECT)
+        differential(Tally(), PERFECT)
 
 
 def test_an_unknown_action_is_a_fault() -> None:
     with pytest.raises(ValueError, match="auto, review or reject"):
-        differential([CellType.IG], ["maybe"], PERFECT)
-    with pytest.raises(ValueError, match="each cell"):
-        differential([CellType.IG], [], PERFECT)
+        Tally.of([CellType.IG], ["maybe"])
+    with pytest.raises(ValueError, match="shorter"):
+        Tally.of([CellType.IG], [])
+
+
+def test_what_a_person_said_counts_whatever_the_answer_was() -> None:
+    cells = [CellType.IG, CellType.IG, CellType.NEUTROPHIL, CellType.MONOCYTE, CellType.LYMPHOCYTE]
+    actions = ["review", "review", "auto", "reject", "auto"]
+    labels = [CellType.NEUTROPHIL, None, None, CellType.MONOCYTE, "no_cell"]
+    tally = Tally.of(cells, actions, labels)
+    assert tally.auto == {CellType.NEUTROPHIL: 1}
+    assert tally.review == {CellType.IG: 1}
+    assert tally.labelled == {CellType.NEUTROPHIL: 1, CellType.MONOCYTE: 1}
+    assert tally.rejected == 1
+    found = differential(tally, PERFECT)
+    assert (found.cells, found.white, found.in_review, found.labelled, found.rejected) == (5, 4, 1, 2, 1)
+    neutrophils = found.of(CellType.NEUTROPHIL)
+    assert (neutrophils.counted, neutrophils.labelled) == (2, 1)
+
+
+def test_labelled_cells_are_not_corrected() -> None:
+    """A matrix that takes a neutrophil in a hundred for ig says nothing of an ig that a person has named."""
+    by_model = differential(Tally(auto={CellType.NEUTROPHIL: 196, CellType.IG: 4}), leaky(0.01)).of(CellType.IG)
+    auto, labelled = {CellType.NEUTROPHIL: 196}, {CellType.IG: 4}
+    by_person = differential(Tally(auto=auto, labelled=labelled), leaky(0.01)).of(CellType.IG)
+    assert by_model.raw == by_person.raw
+    assert by_model.corrected.value < 1.2
+    assert by_person.corrected.value == pytest.approx(2, abs=0.1)
+    alone = differential(Tally(labelled={CellType.NEUTROPHIL: 196, CellType.IG: 4}), leaky(0.01)).of(CellType.IG)
+    exact = binomtest(4, 200).proportion_ci(0.95, method="exact")
+    assert (alone.corrected.low, alone.corrected.high) == pytest.approx((100 * exact.low, 100 * exact.high), abs=0.15)
+
+
+def test_the_draws_hold_the_known_cells() -> None:
+    known = np.array([0, 0, 0, 5, 0, 0, 7, 0])
+    draws = true_counts(HEALTHY, leaky(0.01), np.random.default_rng(0), chains=8, kept=4, known=known)
+    assert (draws.sum(axis=1) == HEALTHY.sum() + 12).all()
+    assert (draws >= known).all()

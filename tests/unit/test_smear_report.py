@@ -19,7 +19,7 @@ from bloodyspy.errors import ArtefactInvalid, SmearError
 from bloodyspy.model.artifact import METRICS, Artefact
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.smear import report as reports
-from bloodyspy.smear.differential import Question, differential
+from bloodyspy.smear.differential import Question, Tally, differential
 from bloodyspy.smear.reading import COLUMNS, SHOWN, Shown, gallery, measured_confusion, read_cells, table
 from bloodyspy.smear.report import SmearReport, page
 
@@ -29,7 +29,7 @@ COMMAND = Path(sys.executable).with_name("bloodyspy")
 
 def report_of(answers: list[int], actions: list[str] | None = None, **changes: object) -> SmearReport:
     cells = [cell for cell, count in zip(CELL_TYPES, answers, strict=True) for _ in range(count)]
-    found = differential(cells, actions or ["auto"] * len(cells), np.diag([100] * 8), Question())
+    found = differential(Tally.of(cells, actions or ["auto"] * len(cells)), np.diag([100] * 8), Question())
     facts = {
         "specimen": "S-17",
         "made": datetime(2026, 11, 28, 12, tzinfo=UTC),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bloodyspy.cells import CellType
 from bloodyspy.model.artifact import Artefact
-from bloodyspy.smear.differential import Differential, Erythroblasts, Question, Share, WhiteCells, differential
+from bloodyspy.smear.differential import Differential, Erythroblasts, Question, Share, Tally, WhiteCells, differential
 from bloodyspy.smear.reading import Cell, measured_confusion
 from bloodyspy.specimen import check
 
@@ -49,6 +49,8 @@ class SmearReport(BaseModel):
     """Files that were left out because they are no readable pictures."""
     unreadable_files: tuple[Unreadable, ...]
     """The first of these."""
+    reviewer: str | None = None
+    """Who gave the labels, where there are any."""
     differential: Differential
 
     @classmethod
@@ -59,6 +61,7 @@ class SmearReport(BaseModel):
         specimen: str | None = None,
         version: int | None = None,
         question: Question | None = None,
+        reviewer: str | None = None,
     ) -> Self:
         """Of the cells of one smear, all answered by one model.
 
@@ -68,13 +71,16 @@ class SmearReport(BaseModel):
             specimen: a pseudonym.
             version: of the registered model, where it was released.
             question: what is asked.
+            reviewer: who gave the cells' labels.
 
         Raises:
             SmearError: no white cell is among them, or the specimen's name is none.
             ArtefactInvalid: the model has no confusion matrix.
         """
         spec = artefact.spec
-        answered = [(cell.observation.predicted, cell.action) for cell in cells if cell.observation is not None]
+        answered = [
+            (cell.observation.predicted, cell.action, cell.label) for cell in cells if cell.observation is not None
+        ]
         unreadable = [
             Unreadable(name=_text(cell.name), error=_text(cell.error)) for cell in cells if not cell.observation
         ]
@@ -88,11 +94,9 @@ class SmearReport(BaseModel):
             synthetic=spec.synthetic,
             unreadable=len(unreadable),
             unreadable_files=tuple(unreadable[:LISTED]),
+            reviewer=reviewer if any(label for *_, label in answered) else None,
             differential=differential(
-                [cell_type for cell_type, _ in answered],
-                [action for _, action in answered],
-                measured_confusion(artefact),
-                question,
+                Tally.of(*zip(*answered, strict=True)) if answered else Tally(), measured_confusion(artefact), question
             ),
         )
 
@@ -102,16 +106,16 @@ class SmearReport(BaseModel):
         stream = io.StringIO(newline="")
         rows = csv.writer(stream, lineterminator="\n")
         numbers = [f"{kind}{end}" for kind in ("corrected", "raw") for end in ("", "_low", "_high")]
-        rows.writerow(["specimen", "type", "counted", "in_review", *numbers, "more_to_count", "model", "run_id"])
+        head = ["specimen", "type", "counted", "in_review", "labelled"]
+        rows.writerow([*head, *numbers, "more_to_count", "model", "run_id"])
         counted: tuple[WhiteCells | Erythroblasts, ...] = (*found.classes, found.erythroblasts)
         for row in counted:
             white = row if isinstance(row, WhiteCells) else None
             name = white.cell_type if white else CellType.ERYTHROBLAST
             more = "" if white is None or white.more is None else white.more
             shares = (*_ends(row.corrected), *_ends(row.raw))
-            rows.writerow(
-                [self.specimen or "", name, row.counted, row.in_review, *shares, more, self.model, self.run_id]
-            )
+            counts = (row.counted, row.in_review, row.labelled)
+            rows.writerow([self.specimen or "", name, *counts, *shares, more, self.model, self.run_id])
         return stream.getvalue()
 
 

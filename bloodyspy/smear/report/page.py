@@ -84,9 +84,11 @@ def _warning(report: SmearReport) -> str:
 def _facts(report: SmearReport) -> str:
     found = report.differential
     white = sum(cell.in_review for cell in found.classes)
+    labelled = ("Labelled", f"{found.labelled:,}", f"by {escape(report.reviewer or 'a person')}")
     tiles = (
         ("White cells counted", f"{found.white:,}", f"of {found.cells:,} classified pictures"),
         ("In review", f"{found.in_review:,}", f"{white:,} of them white; counted as answered"),
+        *([labelled] if found.labelled else []),
         ("Rejected", f"{found.rejected:,}", "left out of every count"),
         ("Unreadable files", f"{report.unreadable:,}", "no picture, or a broken one"),
         ("Platelet pictures", f"{found.platelets:,}", "not a platelet count"),
@@ -124,7 +126,16 @@ def _table(found: Differential) -> str:
 <p class="note">Dot: corrected share; bar: its {level} interval; ring: share as counted. <b>Corrected</b> is the
 composition under which these answers are likeliest, given how the model answered
 {sum(found.measured_on.values()):,} sealed images (its confusion matrix). The interval holds the chance of the count and
-what so few images leave open of that matrix; each interval stands by itself.</p>"""
+what so few images leave open of that matrix; each interval stands by itself.{_labelled(found)}</p>"""
+
+
+def _labelled(found: Differential) -> str:
+    if not found.labelled:
+        return ""
+    return (
+        " A person's label is taken as it is. The matrix is of all answers: where the doubtful ones were labelled, it "
+        "is somewhat too hard on the rest."
+    )
 
 
 def _row(cell: WhiteCells, top: float) -> str:
@@ -136,8 +147,9 @@ def _row(cell: WhiteCells, top: float) -> str:
 
 
 def _counted(cell: WhiteCells | Erythroblasts) -> str:
-    review = f"<small>{cell.in_review:,} in review</small>" if cell.in_review else ""
-    return f"{cell.counted:,}{review}"
+    told = ((cell.in_review, "in review"), (cell.labelled, "labelled"))
+    small = "".join(f"<small>{number:,} {words}</small>" for number, words in told if number)
+    return f"{cell.counted:,}{small}"
 
 
 def _corrected(share: Share) -> str:
@@ -179,16 +191,17 @@ def _gallery(gallery: Mapping[CellType, Sequence[Shown]], found: Differential) -
     return (
         f'<div class="cells">{rows}</div>'
         '<p class="note">Of each type the pictures in review (framed, ?) and rejected (framed, &times;) first, then '
-        "those the model was least sure of.</p>"
+        "those the model was least sure of, then those that a person named (&check;).</p>"
     )
 
 
 def _picture(shown: Shown) -> str:
-    kind = shown.action if shown.action in ("review", "reject") else "auto"
-    mark = {"review": "<span>?</span>", "reject": "<span>&times;</span>"}.get(kind, "")
+    kind = "labelled" if shown.labelled else shown.action if shown.action in ("review", "reject") else "auto"
+    mark = {"review": "<span>?</span>", "reject": "<span>&times;</span>", "labelled": "<span>&check;</span>"}
     told = escape(f"{shown.name}: {shown.confidence:.1%}")
     inside = base64.b64encode(shown.jpeg).decode()
-    return f'<li class="{kind}"><img alt="{told}" title="{told}" src="data:image/jpeg;base64,{inside}">{mark}</li>'
+    picture = f'<img alt="{told}" title="{told}" src="data:image/jpeg;base64,{inside}">'
+    return f'<li class="{kind}">{picture}{mark.get(kind, "")}</li>'
 
 
 def _footer(report: SmearReport) -> str:
