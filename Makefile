@@ -35,11 +35,15 @@ lifecycle: $(READY) ## import, validate, version, train, compare, promote, serve
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest
 
-check: $(READY) ## lint, types, layers
+check: $(READY) ## lint, types, layers, and known vulnerabilities of the dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@for lock in requirements-serving.lock requirements.lock; do \
+	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || \
+	  { echo "$$lock: a dependency has a known vulnerability, or the advisories could not be asked (they need the internet)."; exit 1; }; \
+	done
 
 bench: $(READY) ## measure what the performance claims rest on
 	$(BIN)/python -m benchmarks
