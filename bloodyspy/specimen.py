@@ -28,6 +28,9 @@ LONGEST = 40
 LETTERS_IN_A_ROW, LETTERS, DIGITS_IN_A_ROW = 3, 5, 8
 
 _SHAPE = re.compile(rf"(?=.*[0-9])[A-Z0-9][A-Z0-9._-]{{0,{LONGEST - 1}}}")
+SCHEMA = {"format": "pseudonym", "pattern": f"^({_SHAPE.pattern})?$"}
+"""Of such an id or none, in an OpenAPI document; a pattern alone cannot say what is a name."""
+
 _EMAIL = re.compile(r"\S@\S")
 _PHONE = re.compile(
     r"\+ ?\(?\d(?:[ ()/.-]{0,2}\d){6,14}"  # international

@@ -79,7 +79,7 @@ class Classifier:
             try:
                 inputs[readable] = prepare(source)
             except ImageError as error:
-                refused.append(error)
+                refused.append(_alone(error))
             else:
                 refused.append(None)
                 readable += 1
@@ -130,6 +130,15 @@ class Classifier:
         """
         array = to_array(decode(payload, max_pixels).pixels, self.spec.input)
         return explain(array, self._head, self._graph.infer, self.spec.temperature)
+
+
+def _alone(error: ImageError) -> ImageError:
+    """The error without where it came from: those frames hold the list that it goes into, and the decoded pixels.
+
+    Such a ring is freed by the garbage collector only, which may let a hundred pictures of 75 MB come together first.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def placed(answers: Iterable[Answer], refused: Sequence[ImageError | None]) -> list[Answer | ImageError]:

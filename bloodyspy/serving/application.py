@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,7 +27,7 @@ from bloodyspy.errors import (
     UnreadableImage,
     UsersUnavailable,
 )
-from bloodyspy.serving import bench, docs, health, review, routes, smears, tracing, watchdog
+from bloodyspy.serving import bench, docs, document, health, review, routes, smears, tracing, watchdog
 from bloodyspy.serving.access import Door
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.house import House
@@ -116,9 +117,11 @@ def create_application(settings: Settings) -> FastAPI:
     application.include_router(health.router)
     docs.mount(application)
     application.include_router(bench.router)
+    document.put_right(application)
     application.add_middleware(Gate, house=house)
     application.add_middleware(RequestId)
     application.add_exception_handler(HTTPException, _refused)
+    application.add_exception_handler(RequestValidationError, _unfit)
     application.add_exception_handler(BloodySpyError, _failed)
     application.add_exception_handler(Exception, _broke)
     return application
@@ -172,6 +175,13 @@ class Gate:
 async def _refused(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     return _fault(request, exc.status_code, str(exc.detail), dict(exc.headers or {}))
+
+
+async def _unfit(request: Request, exc: Exception) -> Response:
+    """Parameters that do not fit. What was given is not repeated: it may be a name."""
+    assert isinstance(exc, RequestValidationError)
+    faults = "; ".join(f"`{fault['loc'][-1]}` in the {fault['loc'][0]}: {fault['msg']}" for fault in exc.errors())
+    return _fault(request, HTTPStatus.UNPROCESSABLE_ENTITY, f"The request does not fit: {faults}.", {})
 
 
 async def _failed(request: Request, exc: Exception) -> Response:

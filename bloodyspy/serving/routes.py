@@ -33,7 +33,7 @@ from bloodyspy.serving.reading import Reader, Reading
 from bloodyspy.serving.roles import Role
 from bloodyspy.serving.served import ServedModel
 from bloodyspy.serving.uploads import MAX_BODY, MAX_FILES, MAX_SECONDS, Upload, receive_uploads
-from bloodyspy.specimen import check
+from bloodyspy.specimen import SCHEMA, check
 
 # The page is one file with its style inside; nothing else may be loaded or run, whatever a name in it says.
 _CARD_POLICY = {
@@ -60,13 +60,17 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
     )
 }
 
+PICTURES = "image/jpeg, image/png, image/bmp, image/tiff"
+"""What is taken, whatever type a part of a form says it is."""
 
-def _form(field: str, several: bool) -> dict[str, Any]:
+
+def _form(field: str, several: bool, most: int = MAX_FILES) -> dict[str, Any]:
     """OpenAPI's words for a form with files; the routes read it themselves, after the credentials."""
     file = {"type": "string", "format": "binary"}
-    schema = {"type": "array", "items": file, "minItems": 1, "maxItems": MAX_FILES} if several else file
+    schema = {"type": "array", "items": file, "minItems": 1, "maxItems": most} if several else file
     form = {"type": "object", "required": [field], "properties": {field: schema}}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+    described = {"schema": form, "encoding": {field: {"contentType": PICTURES}}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": described}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,12 @@ _SMALL = (401, 403, 429, 503)
 Classifies = Annotated[Caller, Depends(needs(Role.CLASSIFY))]
 # A header, because the query stands in the logs of proxies, and what is refused here may be a name.
 Specimen = Annotated[
-    str, Header(alias="X-Specimen-ID", description="pseudonym of the specimen, such as S-2024-00017; for kept images")
+    str,
+    Header(
+        alias="X-Specimen-ID",
+        description="pseudonym of the specimen, such as S-2024-00017; for kept images",
+        json_schema_extra=dict(SCHEMA),
+    ),
 ]
 Explain = Annotated[bool, Query(description=f"with a heat map for each picture, at most {EXPLAINED} of them")]
 router = APIRouter()
@@ -173,7 +182,7 @@ async def classify(request: Request, caller: Classifies, specimen: Specimen = ""
     response_model=Explanations,
     dependencies=[Depends(needs(Role.CLASSIFY))],
     responses=_FAULTS,
-    openapi_extra=_form("files", several=True),
+    openapi_extra=_form("files", several=True, most=EXPLAINED),
 )
 async def explain(request: Request) -> Response:
     """Heat maps for pictures that were answered before: nothing is logged or kept of them a second time."""

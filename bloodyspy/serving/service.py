@@ -14,6 +14,7 @@ from bloodyspy.serving.application import create_application
 from bloodyspy.serving.headers import StrictHeaders
 from bloodyspy.serving.health import check_readiness
 from bloodyspy.serving.metrics import process_metrics
+from bloodyspy.serving.paths import OneLinePaths
 from bloodyspy.serving.traffic import Traffic
 from bloodyspy.settings import load_settings
 
@@ -49,6 +50,7 @@ class BloodySpy:
 
 
 service = cast("Any", BloodySpy)  # the decorator has made it a bentoml.Service
+service.add_asgi_middleware(OneLinePaths)
 service.add_asgi_middleware(StrictHeaders)
 service.add_asgi_middleware(
     Traffic, metrics=process_metrics(), log=AccessLog(read_key(settings.pseudonym_key_file), sys.stdout.fileno())

@@ -20,7 +20,7 @@ from bloodyspy.serving.authentication import Caller
 from bloodyspy.serving.bodies import faults
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.roles import Role
-from bloodyspy.serving.routes import Classifies
+from bloodyspy.serving.routes import PICTURES, Classifies
 from bloodyspy.serving.served import Served, ServedModel
 from bloodyspy.serving.smear_jobs import CELLS, HOURS, PAGE, REPORT, Job, JobFolder, Jobs, State
 from bloodyspy.serving.smear_uploads import (
@@ -36,7 +36,7 @@ from bloodyspy.serving.smear_uploads import (
 from bloodyspy.smear.differential import Question
 from bloodyspy.smear.reading import Before, Cell, gallery, read_cells, table
 from bloodyspy.smear.report import SmearReport, page
-from bloodyspy.specimen import check
+from bloodyspy.specimen import SCHEMA, check
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +61,14 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"model": Fault, "description": description}
     for status, description in (
         (400, "The form is not well formed"),
-        (401, "Name or password missing or wrong"),
+        (401, "No credentials, or wrong ones"),
         (403, "The role is too small"),
         (404, "No such smear, or another user's"),
         (409, "The smear is not done"),
         (413, f"More than {MAX_BODY >> 20} MB or {MAX_PICTURES:,} pictures, or a zip that grows too much"),
         (415, "Not multipart/form-data"),
         (422, "No picture, or a specimen that is no pseudonym"),
-        (429, "As many smears as may be are in work"),
+        (429, "As many smears as may be are in work, too many requests, or failed sign-ins"),
         (503, "No users file, or no model released yet"),
         (507, "No space is left for the pictures"),
     )
@@ -84,7 +84,7 @@ _FORM = {
                     "required": ["files"],
                     "properties": {
                         "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
-                        "specimen": {"type": "string", "description": "a pseudonym"},
+                        "specimen": {"type": "string", **SCHEMA, "description": "a pseudonym"},
                         "cells": {
                             "type": "string",
                             "description": "where /v1/classify answered the files before: a JSON list with, for each "
@@ -92,11 +92,18 @@ _FORM = {
                             "second time, and labels (which need the role `review`) count in the place of answers.",
                         },
                     },
-                }
+                },
+                "encoding": {"files": {"contentType": f"{PICTURES}, application/zip"}},
             }
         },
     }
 }
+
+
+class Csv(Response):
+    """A table."""
+
+    media_type = "text/csv"
 
 
 class SmearAnswer(BaseModel):
@@ -226,7 +233,7 @@ async def send_smear(
     return _answer(held.job)
 
 
-@router.get("/v1/smears/{job_id}", responses={k: _FAULTS[k] for k in (401, 404, 503)})
+@router.get("/v1/smears/{job_id}", responses={k: _FAULTS[k] for k in (401, 403, 404, 429, 503)})
 async def smear(request: Request, job_id: str, caller: Classifies) -> SmearAnswer:
     """How far a smear is; its report once it is done. Kept for a day."""
     return await run_in_threadpool(_told, request.app.state.smears, job_id, caller.name)
@@ -235,7 +242,7 @@ async def smear(request: Request, job_id: str, caller: Classifies) -> SmearAnswe
 @router.get(
     "/v1/smears/{job_id}/report.html",
     response_class=HTMLResponse,
-    responses={k: _FAULTS[k] for k in (401, 404, 409, 503)},
+    responses={k: _FAULTS[k] for k in (401, 403, 404, 409, 429, 503)},
 )
 async def smear_page(request: Request, job_id: str, caller: Classifies) -> HTMLResponse:
     """The report as a page to print."""
@@ -243,12 +250,16 @@ async def smear_page(request: Request, job_id: str, caller: Classifies) -> HTMLR
     return HTMLResponse(content, headers=_PAGE_POLICY)
 
 
-@router.get("/v1/smears/{job_id}/cells.csv", responses={k: _FAULTS[k] for k in (401, 404, 409, 503)})
-async def smear_cells(request: Request, job_id: str, caller: Classifies) -> Response:
+@router.get(
+    "/v1/smears/{job_id}/cells.csv",
+    response_class=Csv,
+    responses={k: _FAULTS[k] for k in (401, 403, 404, 409, 429, 503)},
+)
+async def smear_cells(request: Request, job_id: str, caller: Classifies) -> Csv:
     """Every picture's answer, one row each."""
     content = await run_in_threadpool(_file, request.app.state.smears, job_id, caller.name, CELLS)
     headers = {"Content-Disposition": 'attachment; filename="cells.csv"', "Cache-Control": "no-store"}
-    return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+    return Csv(content, headers=headers)
 
 
 def _checked(received: Received) -> int:

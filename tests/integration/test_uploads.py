@@ -222,6 +222,25 @@ def test_a_hundred_megabytes_are_refused_without_being_kept(
     assert after - before < MAX_BODY * 2 + 16 * MB
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [encoded("PNG", np.zeros((4900, 5000, 3), np.uint8))[:-200], b"This is no picture. " * MB],
+    ids=["74 MB when unpacked", "20 MB as it is"],
+)
+def test_what_is_refused_is_not_kept(client: httpx.Client, service: Service, payload: bytes) -> None:
+    """A refusal held the pixels, 94 MB each in the first case, until the garbage collector came by."""
+    workers = psutil.Process(service.process).children(recursive=True)
+
+    def held() -> int:
+        for path, field in (("/bloodyspy/image", "file"), ("/bloodyspy/images", "files"), ("/v1/classify", "files")):
+            answer = client.post(path, files={field: ("cell.png", payload)})
+            assert answer.status_code == (200 if path.endswith("images") else 422)
+        return max(worker.memory_info().rss for worker in workers)
+
+    warm = max(held() for _ in range(2))
+    assert max(held() for _ in range(6)) - warm < 150 * MB
+
+
 def test_the_largest_allowed_upload_is_answered(client: httpx.Client) -> None:
     payload = JPEG + bytes(MAX_BODY - len(JPEG) - MB)  # what follows a JPEG's end is ignored by decoders
     assert client.post("/bloodyspy/image", files={"file": ("large.jpg", payload)}).status_code == 200
