@@ -135,7 +135,7 @@ class Classifier:
 def _alone(error: ImageError) -> ImageError:
     """The error without where it came from: those frames hold the list that it goes into, and the decoded pixels.
 
-    Such a ring is freed by the garbage collector only, which may let a hundred pictures of 75 MB come together first.
+    Such a ring is freed by the garbage collector only, which lets several pictures of 75 MB come together first.
     """
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
