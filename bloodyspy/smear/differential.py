@@ -24,7 +24,7 @@ _FACTORS = np.array([1, 2, 4, 8, 16, 64])  # how many times the cells, where a w
 _CHAINS_OF_A_PLAN = 24  # a plan is rough
 
 
-Counts = dict[CellType, Annotated[int, Field(ge=0, le=1_000_000)]]
+Counts = dict[CellType, Annotated[int, Field(ge=0, le=1_000_000, strict=True)]]
 """Cells by type; a type that is not there has none."""
 
 
@@ -36,7 +36,9 @@ class Tally(BaseModel):
     auto: Counts = Field(default={}, description="by answered type")
     review: Counts = Field(default={}, description="by answered type: a person is to look at them, and none has")
     labelled: Counts = Field(default={}, description="by the type that a person gave, whatever the answer was")
-    rejected: int = Field(default=0, ge=0, le=1_000_000, description="no cell, by the policy or by a person")
+    rejected: int = Field(
+        default=0, ge=0, le=1_000_000, strict=True, description="no cell, by the policy or by a person"
+    )
 
     @classmethod
     def of(

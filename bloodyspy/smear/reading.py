@@ -82,7 +82,9 @@ class Before(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     request_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{5,63}$", description="of the request that answered it")
-    picture: int = Field(ge=0, le=1_000_000, description="its place among the pictures of that request, from 0")
+    picture: int = Field(
+        ge=0, le=1_000_000, strict=True, description="its place among the pictures of that request, from 0"
+    )
     label: Label | None = Field(default=None, description="what a person says that it shows; null: nobody has looked")
 
 
