@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from bloodyspy.cells import CELL_TYPES, NO_CELL, CellType, Label
 from bloodyspy.errors import SmearError
@@ -24,7 +24,16 @@ _FACTORS = np.array([1, 2, 4, 8, 16, 64])  # how many times the cells, where a w
 _CHAINS_OF_A_PLAN = 24  # a plan is rough
 
 
-Counts = dict[CellType, Annotated[int, Field(ge=0, le=1_000_000, strict=True)]]
+def _whole(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise ValueError("a whole number is wanted")  # noqa: TRY004 (pydantic makes no fault of another)
+    return value
+
+
+Whole = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_whole)]
+"""A number as JSON Schema means `integer`: 1.0 is one, `true` and "1" are none."""
+
+Counts = dict[CellType, Whole]
 """Cells by type; a type that is not there has none."""
 
 
@@ -36,9 +45,7 @@ class Tally(BaseModel):
     auto: Counts = Field(default={}, description="by answered type")
     review: Counts = Field(default={}, description="by answered type: a person is to look at them, and none has")
     labelled: Counts = Field(default={}, description="by the type that a person gave, whatever the answer was")
-    rejected: int = Field(
-        default=0, ge=0, le=1_000_000, strict=True, description="no cell, by the policy or by a person"
-    )
+    rejected: Whole = Field(default=0, description="no cell, by the policy or by a person")
 
     @classmethod
     def of(

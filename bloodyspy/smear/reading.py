@@ -24,6 +24,7 @@ from bloodyspy.model import prediction
 from bloodyspy.model.artifact import METRICS, Artefact
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.observation import Observation
+from bloodyspy.smear.differential import Whole
 
 COLUMNS: tuple[str, ...] = (*prediction.COLUMNS, "action", "label", "request_id", "picture")
 """Of the table of cells: that of ``bloodyspy predict``, what the policy says of the answer, what a person says of the
@@ -82,9 +83,7 @@ class Before(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     request_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{5,63}$", description="of the request that answered it")
-    picture: int = Field(
-        ge=0, le=1_000_000, strict=True, description="its place among the pictures of that request, from 0"
-    )
+    picture: Whole = Field(description="its place among the pictures of that request, from 0")
     label: Label | None = Field(default=None, description="what a person says that it shows; null: nobody has looked")
 
 
