@@ -1,5 +1,6 @@
-"""``make bench-store``: a month of observations written as logs, collected, compacted, queried, each in a process of its
-own; seconds, peak memory and sizes. ROWS=N draws fewer than a million.
+"""``make bench-store``: a month of observations written as logs, collected, compacted and queried.
+
+Each step is a process of its own, so that its peak memory is its own. ROWS=N draws fewer than a million.
 """
 
 import json
@@ -10,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -28,21 +30,23 @@ from bloodyspy.store.windows import Wanted, window
 
 ROWS = int(os.environ.get("ROWS", "1000000"))
 DAYS, WORKERS, WINDOW = 30, 4, 10_000
+ROUNDS = 6
+"""Every day's logs are collected so many times while they grow, and leave so many parts."""
 START = datetime(2026, 10, 1, tzinfo=UTC)
 RUNS = ("a" * 32, "b" * 32)
 """The champion changes after twenty days."""
 FOLDER = Path("var/benchmarks/store")
 
 
-def write() -> str:
+def write(turn: int) -> str:
     """A day's rows come in at even distances, shared out among the workers; each answer is another."""
-    random, encode = np.random.default_rng(1), json.JSONEncoder(allow_nan=False).encode
+    random, encode = np.random.default_rng(turn), json.JSONEncoder(allow_nan=False).encode
     for day in range(DAYS):
-        rows = ROWS // DAYS
+        rows = ROWS // DAYS // ROUNDS
         values = random.normal(120, 30, (rows, len(STATISTICS)))
         shares = random.dirichlet(np.full(len(CELL_TYPES), 0.2), rows)
         doubt = random.beta(2, 8, (rows, 2))
-        start = START + timedelta(days=day)
+        start = START + timedelta(days=day + turn / ROUNDS)
         texts: list[list[str]] = [[] for _ in range(WORKERS)]
         for row in range(rows):
             cell = int(shares[row].argmax())
@@ -51,15 +55,19 @@ def write() -> str:
             content |= {"predicted": str(CELL_TYPES[cell]), "confidence": float(shares[row, cell])}
             content |= {"novelty": float(doubt[row, 0]), "foreignness": float(doubt[row, 1])}
             content |= {"action": "auto", "reasons": "", "run_id": RUNS[day >= 20], "data_version": "d" * 32}
-            moment = start + timedelta(seconds=86_400 * row / rows)
-            content |= {"time": moment.isoformat(timespec="microseconds"), "request_id": f"{day:02}{row // 4:030x}"}
+            moment = start + timedelta(seconds=86_400 / ROUNDS * row / rows)
+            content |= {
+                "time": moment.isoformat(timespec="microseconds"),
+                "request_id": f"{day:02}{turn}{row // 4:029x}",
+            }
             content |= {"picture": row % 4, "model_version": 3, "site": f"LAB-{row % 3}", "instrument": "DM96-1"}
-            content["specimen"] = f"S-2026-{day * 100 + row // 400:05}"
+            content["specimen"] = f"S-2026-{day * 100 + turn * 16 + row // 400:05}"
             texts[row % WORKERS].append(encode({name: content[name] for name in (*COLUMNS, *LIVE_COLUMNS)}) + "\n")
         folder = FOLDER / "logs" / f"{start:%Y-%m-%d}"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for worker, lines in enumerate(texts):
-            (folder / f"{4700 + worker}.jsonl").write_text("".join(lines), encoding="utf-8")
+            with (folder / f"{4700 + worker}.jsonl").open("a", encoding="utf-8") as stream:
+                stream.write("".join(lines))
     size = sum(path.stat().st_size for path in FOLDER.rglob("*.jsonl"))
     return f"{DAYS * WORKERS} logs, {size / 1e6:,.0f} MB"
 
@@ -71,10 +79,6 @@ def place() -> Place:
 def collect_all() -> str:
     done = collect(FOLDER / "logs", place())
     return f"{done.rows:,} rows; {_size()}"
-
-
-def collect_nothing() -> str:
-    return f"{collect(FOLDER / 'logs', place()).rows} rows: nothing is new"
 
 
 def compact_all() -> str:
@@ -101,9 +105,15 @@ def one_specimen() -> str:
 
 
 STEPS: dict[str, Callable[[], str]] = {
-    "write the logs (not the store's work)": write,
-    "collect": collect_all,
-    "collect again": collect_nothing,
+    **{
+        name: step
+        for turn in range(ROUNDS)
+        for name, step in (
+            (f"write the logs, part {turn + 1} (not the store's work)", partial(write, turn)),
+            (f"collect part {turn + 1}", collect_all),
+        )
+    },
+    "collect, nothing is new": collect_all,
     "compact": compact_all,
     f"the newest {WINDOW:,} of the champion": newest,
     f"the newest {WINDOW:,} of the model before": older_model,
@@ -126,7 +136,7 @@ def _measured(step: str, answer: Connection) -> None:
 
 
 def main() -> None:
-    """Each step in a fresh process, so that its peak memory is its own."""
+    """Every step in a fresh process."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     table = Table("step", "seconds", "processor", "peak MiB", "what came of it", title=f"{ROWS:,} observations")
     fresh = multiprocessing.get_context("spawn")
