@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _BLOCK = 4 << 20  # bytes of a log that are parsed at once
 _BATCH = 64 << 20  # bytes of logs that come to hold at once: what memory is bounded by
+_SMALL = 64 << 10  # bytes of a block that is parsed together with others
+_MANY = 64  # of these at once: 4 MiB at most
 _TAIL = 4 << 10  # bytes before a mark that tell whether it is still the same log
 _SETTLED = timedelta(days=1)  # after a log's day; then nobody will end its last line any more
 _TRIES = 5
@@ -144,6 +146,8 @@ class _Batch:
     tables: list[pa.Table] = field(default_factory=list)
     refused: list[dict[str, object]] = field(default_factory=list)
     marks: dict[str, Mark] = field(default_factory=dict)
+    small: list[tuple[_Log, _Block]] = field(default_factory=list)
+    """Blocks that are not parsed yet."""
     known: int = 0
     bytes: int = 0
 
@@ -191,23 +195,43 @@ class _Passage:
         self.done = replace(self.done, torn=self.done.torn + (end < log.size))
 
     def _take(self, log: _Log, block: _Block) -> None:
+        batch = self._batch
+        if block.length == len(block.lines) < _SMALL and not log.mark.doubtful:
+            batch.small.append((log, block))
+            if len(batch.small) == _MANY:
+                self._parse_small()
+        else:
+            self._parse(log, block)
+        batch.bytes += block.length
+        if tail := block.tail:
+            end = block.start + block.length
+            log.mark = Mark(offset=end, tail=len(tail), digest=digest(tail), doubtful=log.mark.doubtful)
+            batch.marks[log.name] = log.mark
+
+    def _parse_small(self) -> None:
+        """Many small blocks at once: a service that keeps restarting leaves thousands of logs of a few rows."""
+        small, self._batch.small = self._batch.small, []
+        counts = [sum(1 for line in block.lines.split(b"\n") if line.strip()) for _, block in small]
+        table, refused = parse(b"\n".join(block.lines for _, block in small))
+        if refused or len(table) != sum(counts):  # whose they are is seen in each by itself
+            for log, block in small:
+                self._parse(log, block)
+            return
+        names = [log.name for (log, _), count in zip(small, counts, strict=True) for _ in range(count)]
+        self._batch.tables.append(table.append_column("log", pa.array(names, pa.string())))
+
+    def _parse(self, log: _Log, block: _Block) -> None:
         if block.length > len(block.lines):
             table, refused = SCHEMA.empty_table(), [Refused(0, block.length, block.lines)]
         else:
             table, refused = parse(block.lines)
         if log.mark.doubtful:
             table = self._unknown(table, log)
-        batch = self._batch
-        batch.tables.append(table.append_column("log", pa.array([log.name] * len(table), pa.string())))
-        batch.refused += [
+        self._batch.tables.append(table.append_column("log", pa.array([log.name] * len(table), pa.string())))
+        self._batch.refused += [
             {"log": log.name, "offset": block.start + one.offset, "length": one.length, "line": one.line}
             for one in refused
         ]
-        batch.bytes += block.length
-        if tail := block.tail:
-            end = block.start + block.length
-            log.mark = Mark(offset=end, tail=len(tail), digest=digest(tail), doubtful=log.mark.doubtful)
-            batch.marks[log.name] = log.mark
 
     def _unknown(self, table: pa.Table, log: _Log) -> pa.Table:
         """The rows that the store does not have of this log."""
@@ -218,6 +242,8 @@ class _Passage:
         return table.filter(pa.array([not one for one in seen], pa.bool_()))
 
     def _commit(self) -> None:
+        if self._batch.small:
+            self._parse_small()
         batch, place = self._batch, self._place
         self._batch = _Batch()
         if not batch.marks:

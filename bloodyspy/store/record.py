@@ -156,6 +156,6 @@ def failing(place: Place) -> Iterator[None]:
         yield
     except (OSError, duckdb.Error) as exc:
         raise MonitoringError(
-            f"The observations in {place.address} cannot be gathered or read: {exc}. Nothing is lost or changed by it; "
+            f"The observations in {place.address} cannot be gathered, read or changed: {exc}. Nothing is lost by it; "
             "mend that and give the same command again."
         ) from exc

@@ -12,7 +12,8 @@ from observed import RUN, START, live, log, observed
 
 from bloodyspy.errors import MonitoringError
 from bloodyspy.observation import COLUMNS, LIVE_COLUMNS
-from bloodyspy.store import collecting, record
+from bloodyspy.settings import Settings
+from bloodyspy.store import collecting, record, streams
 from bloodyspy.store.collecting import Collected, collect
 from bloodyspy.store.place import Place
 from bloodyspy.store.upkeep import Erased, Expired, compact, erase, expire
@@ -369,3 +370,32 @@ def test_a_number_is_given_once(place: Place) -> None:
         record.commit(place, record.Record().changed())
     assert record.latest(place) == second
     assert datetime.now(UTC) > START
+
+
+def test_the_commands_collect_compact_and_expire_both_streams(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from monitoring.__main__ import main
+
+    def said(*words: str) -> str:
+        monkeypatch.setattr("sys.argv", ["monitoring", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = "".join(capsys.readouterr())
+        assert ended.value.code == (1 if "error" in told else 0)
+        return told
+
+    assert settings.observations is not None
+    assert "Drift checks" in said()
+    log(settings.observations, live(observed(10, seed=0)))
+    log(settings.shadow_observations, live(observed(5, seed=1)))
+    assert {"live: 10 observation(s)", "shadow: 5 observation(s)"} == {
+        told.partition(" collected")[0] for told in said("collect").splitlines()
+    }
+    log(settings.observations, live(observed(10, seed=2), START + timedelta(seconds=1)))
+    assert "live: 10 observation(s) collected" in said("collect")
+    assert "live: 2 part(s) of 1 day(s)" in said("compact")
+    assert "live: 0 observation(s) and 0 log(s) removed" in said("expire")
+    assert len(window(streams.live(settings).place).frame) == 20
+    monkeypatch.setenv("BLOODYSPY_OBSERVATION_STORE", "nowhere://bucket")
+    assert "BLOODYSPY_OBSERVATION_STORE" in said("collect")
