@@ -20,6 +20,20 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request's pictures come from, as far as the client says; empty where it does not."""
+
+    site: str = ""
+    instrument: str = ""
+    specimen: str = ""
+    """A pseudonym (:mod:`bloodyspy.specimen`)."""
+
+
+NOWHERE = Origin()
+"""The client does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """A classified picture: no image bytes, no names."""
 
@@ -70,8 +84,12 @@ COLUMNS: tuple[str, ...] = (
 )
 
 # What the service adds to a row; a reference has none of these. `picture` is the place among the pictures of a request,
-# from 0: with the request's id it says which rows of two versions belong to one picture.
-LIVE_COLUMNS: tuple[str, ...] = ("time", "request_id", "picture", "model_version")
+# from 0: with the request's id it says which rows of two versions belong to one picture. The last three are empty where
+# the client does not say.
+LIVE_COLUMNS: tuple[str, ...] = (
+    *("time", "request_id", "picture", "model_version"),
+    *("site", "instrument", "specimen"),
+)
 
 
 def rows(observations: Iterable[Observation]) -> list[dict[str, str | int | float]]:

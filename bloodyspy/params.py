@@ -146,6 +146,8 @@ class Monitoring(_Strict):
     window: int = Field(ge=10)
     minimum_rows: int = Field(ge=10)
     false_alarm_rate: float = Field(gt=0, lt=0.5)
+    retention_days: int = Field(default=400, ge=1, description="of observations in the store")
+    log_days: int = Field(default=14, ge=2, description="of the workers' logs, once all of a log is in the store")
 
 
 class Evaluation(_Strict):

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     requests_per_user: int = Field(default=60_000, ge=0, description="a minute and worker process; 0 for no limit")
     requests_per_address: int = Field(default=60_000, ge=0, description="a minute and worker process; 0 for no limit")
     observations: Path | None = Field(default=None, description="folder of observation logs; default in state")
+    observation_store: str | None = Field(
+        default=None,
+        description="where these logs are gathered: a folder, or an address as s3://bucket/folder; default in state",
+    )
     keep_images: Keep = Field(default=Keep.NONE, description="which answered pictures the service keeps")
     kept_images: Path = Field(default=Path("kept"), description="their folder, in state")
     keep_days: int = Field(default=30, ge=1, description="until a kept image is removed")
@@ -79,6 +83,11 @@ class Settings(BaseSettings):
                 places[name] = root / getattr(self, name).expanduser()
         for name, place in places.items():
             object.__setattr__(self, name, place)
+        if self.observation_store is None or "://" not in self.observation_store:
+            store = root / Path(self.observation_store or places["state"] / "observation-store").expanduser()
+            object.__setattr__(self, "observation_store", str(store))
+        else:
+            object.__setattr__(self, "observation_store", self.observation_store.rstrip("/"))
         if self.mlflow_uri is None:
             object.__setattr__(self, "mlflow_uri", f"sqlite:///{self.state / 'mlflow.db'}")
         if self.tuning_uri is None:

@@ -1,14 +1,25 @@
-"""``python -m monitoring``: the drift checks so far, oldest first."""
+"""``python -m monitoring``: the drift checks so far; with a word behind it, the store of observations."""
 
+import sys
+
+import typer
 from rich.console import Console
 from rich.table import Table
 
+from bloodyspy.errors import BloodySpyError
+from bloodyspy.params import load_params
 from bloodyspy.settings import load_settings
 from monitoring.history import history
 
+app = typer.Typer(add_completion=False, help="The drift checks so far, oldest first, and the store of observations.")
+console = Console()
 
-def main() -> None:
-    """Print the history, and what of it could not be read."""
+
+@app.callback(invoke_without_command=True)
+def checks(context: typer.Context) -> None:
+    """Print the history of drift checks, and what of it could not be read."""
+    if context.invoked_subcommand:
+        return
     kept = history(load_settings().drift_history)
     table = Table("window's end", "verdict", "rows", "model version", "reason", "report", title="Drift checks")
     for check in kept.checks:
@@ -16,10 +27,56 @@ def main() -> None:
         when = f"{verdict.end:%Y-%m-%d %H:%M}" if verdict.end else "no observation"
         version = "" if verdict.model_version is None else str(verdict.model_version)
         table.add_row(when, verdict.overall, str(verdict.rows), version, verdict.reason, str(check.page))
-    console = Console()
     console.print(table)
     for unreadable in kept.unreadable:
         console.print(f"Could not be read: {unreadable}")
+
+
+@app.command()
+def collect() -> None:
+    """Gather what the workers' logs have gained into the store, each row exactly once."""
+    from monitoring import upkeep
+
+    for name, done in upkeep.collect(load_settings()).items():
+        _say(
+            f"{name}: {done.rows:,} observation(s) collected; {done.corrupt:,} line(s) that are none set aside, "
+            f"{done.torn:,} unfinished line(s) left for the next time"
+        )
+
+
+@app.command()
+def compact() -> None:
+    """Put one file in the place of each day's several."""
+    from monitoring import upkeep
+
+    for name, done in upkeep.compact(load_settings()).items():
+        _say(f"{name}: {done.parts:,} part(s) of {done.days:,} day(s) became one each")
+
+
+@app.command()
+def expire() -> None:
+    """Remove observations past `monitoring.retention_days`, and logs past `log_days` that are wholly in the store."""
+    from monitoring import upkeep
+
+    settings = load_settings()
+    rule = load_params(settings.root / "params.yaml").monitoring
+    for name, done in upkeep.expire(settings, rule).items():
+        _say(f"{name}: {done.rows:,} observation(s) and {done.logs:,} log(s) removed")
+        if done.waiting:
+            _say(f"{name}: {done.waiting:,} log(s) as old stay, because not all of them is in the store: collect first")
+
+
+def _say(words: str) -> None:
+    console.print(words, soft_wrap=True, markup=False, highlight=False)
+
+
+def main() -> None:
+    """Entry point: errors of ours are one sentence and exit code 1."""
+    try:
+        app()
+    except BloodySpyError as exc:
+        Console(stderr=True).print(f"[bold red]error[/]: {exc}", highlight=False, soft_wrap=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

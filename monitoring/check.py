@@ -9,28 +9,27 @@ from bloodyspy.model.artifact import REFERENCE, Artefact
 from bloodyspy.observation import COLUMNS
 from bloodyspy.params import Monitoring, Params
 from bloodyspy.settings import Settings
-from bloodyspy.window import Window, gather
+from bloodyspy.store import streams
+from bloodyspy.store.windows import Wanted, Window
 from monitoring.drift import judge
 from monitoring.history import VERDICT, Check, check_name, read_check
 
 
-def check_drift(artefact: Artefact, s: Settings, p: Params, observations: Path | None = None) -> Check:
-    """Judge the newest observations of a model against its own reference, and keep what was found.
+def check_drift(artefact: Artefact, s: Settings, p: Params) -> Check:
+    """Collect, judge the newest observations of a model against its own reference, and keep what was found.
 
     A window that was judged before, by the same rule, is not judged again: its check is returned.
 
     Args:
         artefact: the champion's.
-        s: where the log and the history of checks are.
+        s: where the logs, their store and the history of checks are.
         p: size of the window, least number of rows, false-alarm rate.
-        observations: another log than ``s.observations``.
 
     Raises:
-        MonitoringError: there is no log, or log or reference cannot be read.
+        MonitoringError: log, store or reference cannot be read, or the store cannot be written.
     """
     reference = read_reference(artefact)
-    assert s.observations is not None
-    window = gather(observations or s.observations, p.monitoring.window, artefact.spec.run_id)
+    window = streams.live(s).newest(Wanted(run_id=artefact.spec.run_id), p.monitoring.window)
     return check_window(reference, window, p.monitoring, s.drift_history, synthetic=artefact.spec.synthetic)
 
 

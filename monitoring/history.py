@@ -3,7 +3,7 @@
 =====================  ======================================================================
 ``index.html``         the verdict for a person
 ``verdict.json``       the verdict for programs (:class:`monitoring.drift.Verdict`)
-``window.parquet``     the observations that were judged
+``window.parquet``     the observations that were judged, without ids of specimens: no erasure reaches this far
 ``report.html``        Evidently's report, where there was enough to judge
 ``report.json``        the same for programs
 =====================  ======================================================================
@@ -102,7 +102,8 @@ def check_name(reference: pd.DataFrame, current: pd.DataFrame, monitoring: Monit
     The same window held against the same reference by the same rule has the same name, so it is judged and told once,
     however often the clock asks. Names sort by time.
     """
-    digest = hashlib.sha256(monitoring.model_dump_json().encode())
+    rule = monitoring.model_dump_json(exclude={"retention_days", "log_days"})
+    digest = hashlib.sha256(rule.encode())
     for frame in (reference, current):
         digest.update(f"{list(frame.columns)}{len(frame)}".encode())
         digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())

@@ -54,7 +54,7 @@ def write(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, fold
             _draw(verdict, reference, current, unfinished)
         (unfinished / VERDICT).write_text(verdict.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (unfinished / PAGE).write_text(render(verdict, REPORT if judged else None), encoding="utf-8")
-        current.to_parquet(unfinished / WINDOW)
+        current.drop(columns="specimen", errors="ignore").to_parquet(unfinished / WINDOW)
         unfinished.chmod(0o755)
         try:
             unfinished.rename(folder)

@@ -7,18 +7,19 @@ from prefect import flow
 from bloodyspy.adapters import registry
 from bloodyspy.errors import RegistryError
 from bloodyspy.model.artifact import Artefact
-from monitoring import check
+from monitoring import check, upkeep
 from monitoring.history import Check
 from pipelines import shown
 from pipelines.project import project, step
 
 fetch = step(registry.artefact_of, "fetch the champion's artefact")
-judge = step(check.check_drift, "judge the newest observations")
+judge = step(check.check_drift, "collect and judge the newest observations")
+tidy = step(upkeep.tidy, "compact the store and remove what is too old")
 
 
 @flow(name="check-drift")
 def check_drift(rehearsal: Path | None = None) -> Check:
-    """Judge the newest observations of the champion against its own reference, and keep the report.
+    """Judge the newest observations of the champion against its own reference, and keep the report; then tidy up.
 
     Args:
         rehearsal: a folder with observations of its own, which keeps its own reports; the service's log and history are
@@ -26,7 +27,8 @@ def check_drift(rehearsal: Path | None = None) -> Check:
     """
     s, p = project()
     if rehearsal is not None:
-        s = s.model_copy(update={"state": rehearsal, "observations": rehearsal / "observations"})
+        places = {"observations": rehearsal / "observations", "observation_store": str(rehearsal / "observation-store")}
+        s = s.model_copy(update={"state": rehearsal, **places})
     champion = registry.champion(s)
     if champion is None:
         raise RegistryError(
@@ -34,4 +36,5 @@ def check_drift(rehearsal: Path | None = None) -> Check:
         )
     found = judge(Artefact.open(fetch(champion.number, s)), s, p)
     shown.drift(found)
+    tidy(s, p.monitoring)
     return found

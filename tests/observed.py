@@ -45,6 +45,9 @@ def live(frame: pd.DataFrame, start: datetime = START, seconds: float = 1.0) -> 
         request_id=[f"request-{row}" for row in range(len(frame))],
         picture=0,
         model_version=3,
+        site="",
+        instrument="",
+        specimen="",
     )
 
 

@@ -1,4 +1,4 @@
-"""Images that the service has kept."""
+"""Images that the service has kept, and what its observations say of a specimen."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -13,23 +13,33 @@ app = typer.Typer()
 
 @app.command()
 def erase(specimen: Annotated[str, typer.Argument(help="its id, such as S-2024-00017")]) -> None:
-    """Remove every kept image of a specimen, and its id from their index; the audit log says that it was done."""
+    """Remove every kept image of a specimen, and its id from their index and from the observations.
+
+    The audit log says that it was done.
+    """
     from bloodyspy.promotion import trail
     from bloodyspy.promotion.events import Erased
     from bloodyspy.serving.keeping import store_of
     from bloodyspy.specimen import check
+    from bloodyspy.store import streams
 
     settings = load_settings()
     identity = check(specimen)
     trail.entries(settings)  # of a damaged log nobody hears afterwards what was erased
     removed = store_of(settings).erase(identity)
-    trail.record(Erased(specimen=identity, images=removed.images, rows=removed.rows), settings)
+    observed = [stream.erase(identity) for stream in (streams.live(settings), streams.shadow(settings))]
+    rows, lines = sum(one.rows for one in observed), sum(one.lines for one in observed)
+    trail.record(
+        Erased(specimen=identity, images=removed.images, rows=removed.rows, observations=rows, lines=lines), settings
+    )
     if not removed.rows:
         console.print(f"Nothing was kept of {identity}.")
     else:
         console.print(
             f"{identity}: {removed.images} image(s) were removed, and its id from {removed.rows} row(s) of the index."
         )
+    if rows or lines:
+        console.print(f"It was blanked in {rows} observation(s) of the store and in {lines} line(s) of the logs.")
 
 
 @app.command()

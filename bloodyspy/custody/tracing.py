@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +22,8 @@ from bloodyspy.promotion import trail
 from bloodyspy.promotion.audit import Entry
 from bloodyspy.promotion.events import Approved, Decided, Released, Trained
 from bloodyspy.settings import Settings
+from bloodyspy.store import streams
+from bloodyspy.store.windows import Wanted, window
 
 _SHOWN = 8
 """Pictures of a request that are told one by one."""
@@ -233,7 +236,7 @@ def _from_picture(walk: _Walk, row: dict[str, object]) -> None:
 
 
 def _observed(request_id: str, s: Settings) -> Iterator[dict[str, object]]:
-    """Rows of a request in the observation log, in the order of its pictures."""
+    """Rows of a request in the observation log or else in the store, in the order of its pictures."""
     assert s.observations is not None  # Settings fills it in
     wanted = json.dumps(request_id).encode()
     rows: list[dict[str, object] | None] = []
@@ -241,6 +244,10 @@ def _observed(request_id: str, s: Settings) -> Iterator[dict[str, object]]:
         with path.open("rb") as stream:
             rows += [_row(line) for line in stream if wanted in line]
     found = [row for row in rows if row is not None and row.get("request_id") == request_id]
+    if not found:  # a log goes once all of it is in the store
+        stored = window(streams.live(s).place, Wanted(request_id=request_id)).frame
+        told = stored.assign(time=stored["time"].map(datetime.isoformat)).to_dict("records")
+        found = [{str(name): value for name, value in row.items()} for row in told]
     yield from sorted(found, key=lambda row: _number(row.get("picture", 0)))
 
 

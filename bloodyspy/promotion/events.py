@@ -226,11 +226,18 @@ class Erased(_Frozen):
     """Files that were removed."""
     rows: int = Field(ge=0)
     """Of the index, that named it."""
+    observations: int = Field(default=0, ge=0)
+    """Of the store, that named it."""
+    lines: int = Field(default=0, ge=0)
+    """Of the observation logs; most are the same observations."""
 
     @property
     def words(self) -> str:
         """For people."""
-        return f"specimen {self.specimen} was erased: {self.images} image(s) removed, {self.rows} row(s) blanked"
+        return (
+            f"specimen {self.specimen} was erased: {self.images} image(s) removed, {self.rows} row(s) of their index, "
+            f"{self.observations} observation(s) and {self.lines} line(s) of logs blanked"
+        )
 
 
 class Mended(_Frozen):

@@ -17,7 +17,8 @@ from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.prediction import predict
 from bloodyspy.promotion.agreement import Agreement, Pairs, agreement, joined
 from bloodyspy.settings import Settings
-from bloodyspy.window import read_window
+from bloodyspy.store import streams
+from bloodyspy.store.windows import Wanted
 
 ROWS = 20_000
 """The newest rows of each version that are compared, unless told."""
@@ -96,7 +97,8 @@ def replay_pictures(
 
 def _rows(version: Version, s: Settings, rows: int) -> pd.DataFrame:
     assert s.observations is not None  # Settings fills it in
-    folders = [folder for folder in (s.observations, s.shadow_observations) if folder.is_dir()]
-    frames = [read_window(folder, rows, version.run_id) for folder in folders or [s.observations]]
+    both = [streams.live(s), streams.shadow(s)]
+    logged = [stream for stream in both if stream.logs.is_dir()] or both[:1]
+    frames = [stream.newest(Wanted(run_id=version.run_id), rows).frame for stream in logged]
     # One run may have been registered twice: rows are of a version, not of a run.
     return pd.concat(frame[frame["model_version"] == version.number] for frame in frames)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bloodyspy.errors import ImageError
 from bloodyspy.model.inference import FEW
-from bloodyspy.observation import Observation
+from bloodyspy.observation import NOWHERE, Observation, Origin
 from bloodyspy.serving.served import Served
 
 AT_ONCE = FEW
@@ -29,6 +29,7 @@ class Asked:
     payloads: Sequence[bytes]
     request_id: str
     answer: Answer
+    origin: Origin = NOWHERE
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     """That it was asked in: the trace of the request."""
     outcomes: dict[int, Outcome] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from pathlib import Path
 from prometheus_client import Counter
 
 from bloodyspy.errors import ImageError
-from bloodyspy.observation import Observation
+from bloodyspy.observation import NOWHERE, Observation, Origin
 from bloodyspy.serving.daily_log import DailyLog
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,12 @@ class ObservationLog:
         _lost()  # so that the metric says 0 before the first loss
 
     def append(
-        self, outcomes: Sequence[Observation | ImageError], request_id: str, model_version: int, picture: int = 0
+        self,
+        outcomes: Sequence[Observation | ImageError],
+        request_id: str,
+        model_version: int,
+        picture: int = 0,
+        origin: Origin = NOWHERE,
     ) -> None:
         """One row for each observation; what cannot be written is counted, logged and not raised.
 
@@ -37,6 +42,7 @@ class ObservationLog:
             request_id: of the request.
             model_version: that answered.
             picture: the first one's place among the pictures of the request, from 0; the others follow it.
+            origin: of the pictures.
         """
         time = datetime.now(UTC)
         stamp = time.isoformat(timespec="microseconds")
@@ -47,6 +53,9 @@ class ObservationLog:
                 "request_id": request_id,
                 "picture": place,
                 "model_version": model_version,
+                "site": origin.site,
+                "instrument": origin.instrument,
+                "specimen": origin.specimen,
             }
             for place, outcome in enumerate(outcomes, picture)
             if isinstance(outcome, Observation)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bloodyspy.errors import ImageError
 from bloodyspy.model.explanation import Explanation
-from bloodyspy.observation import Observation
+from bloodyspy.observation import NOWHERE, Observation, Origin
 from bloodyspy.serving import tracing
 from bloodyspy.serving.line import Answer, Asked, Line, Taken
 from bloodyspy.serving.metrics import Metrics
@@ -45,7 +45,7 @@ class Reader:
         self._line, self._threads = Line(threads), threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
-    async def read(self, uploads: Sequence[Upload], request_id: str) -> Reading:
+    async def read(self, uploads: Sequence[Upload], request_id: str, origin: Origin = NOWHERE) -> Reading:
         """Walk the road with the uploads; a picture that cannot be read gives its error in the place of an observation.
 
         Pictures of several requests that wait at the same time are classified together: docs/decisions/0038.
@@ -54,7 +54,8 @@ class Reader:
             ModelUnavailable: there is no model to answer with.
         """
         payloads = [upload.payload for upload in uploads]
-        asked = Asked(self._model.current(), payloads, request_id, asyncio.get_running_loop().create_future())
+        answer: Answer = asyncio.get_running_loop().create_future()
+        asked = Asked(self._model.current(), payloads, request_id, answer, origin)
         self._line.join(asked)
         self._metrics.waiting(self._line.waiting)
         try:
@@ -115,11 +116,11 @@ class Reader:
         outcomes = [asked.outcomes[place] for place in range(len(asked.payloads))]
         try:
             with tracing.span("observation rows"):
-                self._log.append(outcomes, asked.request_id, asked.served.release.version)
+                self._log.append(outcomes, asked.request_id, asked.served.release.version, origin=asked.origin)
             for place, outcome in enumerate(outcomes):
                 if isinstance(outcome, Observation):
                     self._metrics.picture(outcome)
-                    self._shadow.offer(asked.payloads[place], asked.request_id, place)
+                    self._shadow.offer(asked.payloads[place], asked.request_id, place, asked.origin)
                 else:
                     self._metrics.picture_refused(outcome)
         except Exception as exc:  # noqa: BLE001 - likewise

@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from bloodyspy.errors import ImageError
 from bloodyspy.model.artifact import CARD, CARD_HTML
+from bloodyspy.observation import NOWHERE, Origin
 from bloodyspy.policy import Reason
 from bloodyspy.serving import tracing
 from bloodyspy.serving.access import needs, signed_in
@@ -29,6 +30,7 @@ from bloodyspy.serving.authentication import Caller
 from bloodyspy.serving.house import House, Visit
 from bloodyspy.serving.keeping import Keeper
 from bloodyspy.serving.kept import Kept
+from bloodyspy.serving.origin import sent_origin
 from bloodyspy.serving.reading import Reader, Reading
 from bloodyspy.serving.roles import Role
 from bloodyspy.serving.served import ServedModel
@@ -106,10 +108,11 @@ Specimen = Annotated[
     str,
     Header(
         alias="X-Specimen-ID",
-        description="pseudonym of the specimen, such as S-2024-00017; for kept images",
+        description="pseudonym of the specimen, such as S-2024-00017; for kept images and the observation's row",
         json_schema_extra=dict(SCHEMA),
     ),
 ]
+SentOrigin = Annotated[Origin, Depends(sent_origin)]
 Explain = Annotated[bool, Query(description=f"with a heat map for each picture, at most {EXPLAINED} of them")]
 router = APIRouter()
 
@@ -164,13 +167,15 @@ async def images(request: Request, caller: Classifies) -> Response:
     responses=_FAULTS,
     openapi_extra=_form("files", several=True),
 )
-async def classify(request: Request, caller: Classifies, specimen: Specimen = "", explain: Explain = False) -> Response:
+async def classify(
+    request: Request, caller: Classifies, origin: SentOrigin, specimen: Specimen = "", explain: Explain = False
+) -> Response:
     """The full answer for one picture or many: probabilities, whether to believe it, and which model says so.
 
     A bad file has an `error` in its place; where no file at all is a picture, the status is 413 or 422.
     """
-    specimen = check(specimen) if specimen else ""
-    uploads, reading = await _read(request, "files", "file", specimen=specimen, explain=explain)
+    origin = replace(origin, specimen=check(specimen) if specimen else "")
+    uploads, reading = await _read(request, "files", "file", origin=origin, explain=explain)
     if all(isinstance(outcome, ImageError) for outcome in reading.outcomes):
         raise next(outcome for outcome in reading.outcomes if isinstance(outcome, ImageError))
     return _json(classification(uploads, reading, request.state.request_id, caller.name).model_dump_json())
@@ -235,7 +240,7 @@ async def card(request: Request) -> HTMLResponse:
 
 
 async def _read(
-    request: Request, *fields: str, most: int = MAX_FILES, specimen: str = "", explain: bool = False
+    request: Request, *fields: str, most: int = MAX_FILES, origin: Origin = NOWHERE, explain: bool = False
 ) -> tuple[list[Upload], Reading]:
     """Take a request in, if there is room, classify what it brought, and offer it to the keeper."""
     desk: Desk = request.app.state.desk
@@ -244,11 +249,11 @@ async def _read(
         most, otherwise = EXPLAINED, _TOO_MANY_TO_EXPLAIN
     with desk.house.visit() as visit:
         uploads = await _receive(request, visit, *fields, most=most, otherwise=otherwise)
-        reading = await desk.reader.read(uploads, request.state.request_id)
+        reading = await desk.reader.read(uploads, request.state.request_id, origin)
         if explain:
             reading = replace(reading, explanations=await desk.reader.explain(uploads, reading.served))
     request.state.model_version = reading.served.release.version
-    desk.keep(uploads, reading, request.state.request_id, specimen)
+    desk.keep(uploads, reading, request.state.request_id, origin.specimen)
     return uploads, reading
 
 

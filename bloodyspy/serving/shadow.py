@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from prometheus_client import Counter
 
 from bloodyspy.errors import ModelUnavailable
+from bloodyspy.observation import NOWHERE, Origin
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.served import LOOK_EVERY, ServedModel
 from bloodyspy.serving.uploads import MAX_BODY
@@ -33,6 +34,7 @@ class _Offered:
     payload: bytes
     request_id: str
     picture: int
+    origin: Origin
 
 
 class Shadow:
@@ -58,13 +60,14 @@ class Shadow:
         """Answer no more; what waits is left."""
         self._stopped.set()
 
-    def offer(self, payload: bytes, request_id: str, picture: int) -> None:
+    def offer(self, payload: bytes, request_id: str, picture: int, origin: Origin = NOWHERE) -> None:
         """Take a picture that the champion has answered, if there is a shadow and room; never waits, never raises.
 
         Args:
             payload: bytes of a picture that the champion could read.
             request_id: of its request.
             picture: its place among the pictures of the request, from 0.
+            origin: of the request's pictures.
         """
         if not self._model.ready:
             return
@@ -73,7 +76,7 @@ class Shadow:
             if fits:
                 self.room -= len(payload)
         if fits:
-            self._offers.put(_Offered(payload, request_id, picture))
+            self._offers.put(_Offered(payload, request_id, picture, origin))
         else:
             _dropped().inc()
 
@@ -99,7 +102,8 @@ class Shadow:
         try:
             served = self._model.current()
             observation = served.classifier.observe(offered.payload)
-            self._log.append([observation], offered.request_id, served.release.version, offered.picture)
+            version = served.release.version
+            self._log.append([observation], offered.request_id, version, offered.picture, offered.origin)
         except ModelUnavailable:
             return  # the shadow was withdrawn since
         finally:

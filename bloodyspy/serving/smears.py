@@ -15,12 +15,13 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bloodyspy.errors import BloodySpyError, TooManySmears, full_disk
+from bloodyspy.observation import Origin
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.authentication import Caller
 from bloodyspy.serving.bodies import faults
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.roles import Role
-from bloodyspy.serving.routes import PICTURES, Classifies
+from bloodyspy.serving.routes import PICTURES, Classifies, SentOrigin
 from bloodyspy.serving.served import Served, ServedModel
 from bloodyspy.serving.smear_jobs import CELLS, HOURS, PAGE, REPORT, Job, JobFolder, Jobs, State
 from bloodyspy.serving.smear_uploads import (
@@ -132,6 +133,7 @@ class Order:
     """Where each file was answered before; None where none was."""
     reviewer: str
     """Who sends it, and has given the labels."""
+    origin: Origin
 
 
 class SmearWork:
@@ -179,7 +181,8 @@ class SmearWork:
             cell = replace(read, before=before)
             cells.append(cell)
             if cell.observation is not None and before is None:
-                self._log.append([cell.observation], order.request_id, served.release.version, picture)
+                version = served.release.version
+                self._log.append([cell.observation], order.request_id, version, picture, order.origin)
             if time.monotonic() - told > _TOLD_EVERY:
                 told = time.monotonic()
                 held.update(read=len(cells))
@@ -200,6 +203,7 @@ async def send_smear(
     request: Request,
     response: Response,
     caller: Classifies,
+    origin: SentOrigin,
     ig_limit: Annotated[float, Query(gt=0, lt=100, description="percent of ig that is flagged above")] = 2.0,
     half_width: Annotated[float, Query(gt=0, le=50, description="points; the wanted precision")] = 5.0,
 ) -> SmearAnswer:
@@ -218,7 +222,9 @@ async def send_smear(
             before = await run_in_threadpool(_before, received, caller)
             held.update(pictures=pictures)
             question = Question(ig_limit=ig_limit, half_width=half_width)
-            work.start(held, Order(served, received, question, request.state.request_id, before, caller.name))
+            request_id, specimen = request.state.request_id, received.fields.get("specimen")
+            origin = replace(origin, specimen=check(specimen) if specimen else "")
+            work.start(held, Order(served, received, question, request_id, before, caller.name, origin))
             accepted = True
         finally:
             if not accepted:

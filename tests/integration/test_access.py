@@ -179,7 +179,12 @@ def test_images_are_kept_enciphered_and_erased_by_specimen(
     assert Store(settings.kept_images, read_key(key_file)).read(digest) == payload
     done = bloodyspy(environment, "erase", specimen)
     assert f"{specimen}: 1 image(s) were removed, and its id from 2 row(s)" in " ".join(done.stdout.split())
+    assert "0 observation(s) of the store and in 2 line(s) of the logs" in " ".join(done.stdout.split())
     assert not file.exists()
+    assert settings.observations is not None
+    logs = [log.read_text() for log in settings.observations.rglob("*.jsonl")]
+    assert logs
+    assert not any(specimen in text for text in logs)
 
 
 def test_a_specimen_that_names_a_person_is_refused_and_forgotten(

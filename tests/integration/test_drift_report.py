@@ -29,7 +29,7 @@ from bloodyspy.observation import Observation, Provenance, rows
 from bloodyspy.params import Monitoring, Params
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.settings import Settings
-from bloodyspy.window import Window
+from bloodyspy.store.windows import Window
 from monitoring.check import check_drift, check_window
 from monitoring.drift import Overall, Verdict, judge
 from monitoring.history import REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, history
@@ -123,7 +123,8 @@ def test_drawn_pictures_come_out_stable_and_restained_ones_drifted(
 
     restained = [(shift(pixels, Shift.STAIN, 3), cell) for pixels, cell in later_pictures]
     serve(tmp_path / "elsewhere", observe(restained, 1))
-    shifted = check_drift(artefact, settings, params, observations=tmp_path / "elsewhere")
+    elsewhere = {"observations": tmp_path / "elsewhere", "observation_store": str(tmp_path / "elsewhere" / "store")}
+    shifted = check_drift(artefact, settings.model_copy(update=elsewhere), params)
     assert shifted.verdict.overall is Overall.DRIFTED
     assert "blue_yellow" in shifted.verdict.drifted_columns
     assert [check.verdict for check in checks(settings.drift_history)] == [normal.verdict, shifted.verdict]
@@ -156,7 +157,7 @@ def test_the_report_uses_our_thresholds_and_says_what_the_verdict_says(tmp_path:
     assert check.report is not None
     html = check.report.read_text(encoding="utf-8")
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(https?:)?//", html)
-    pd.testing.assert_frame_equal(pd.read_parquet(check.folder / WINDOW), current)
+    pd.testing.assert_frame_equal(pd.read_parquet(check.folder / WINDOW), current.drop(columns="specimen"))
 
 
 def test_one_drifted_column_is_enough_for_evidently_too(tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ import os, signal, sys
 from pathlib import Path
 import monitoring.report
 from monitoring.check import check_window
-from bloodyspy.window import Window
+from bloodyspy.store.windows import Window
 from observed import live, observed
 from bloodyspy.params import Monitoring
 monitoring.report.render = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi import HTTPException
 from handmade import judged
 from prometheus_client import REGISTRY
 
-from bloodyspy.observation import COLUMNS, LIVE_COLUMNS, Observation, Provenance
+from bloodyspy.observation import COLUMNS, LIVE_COLUMNS, Observation, Origin, Provenance
 from bloodyspy.serving.observation_log import ObservationLog
+from bloodyspy.serving.origin import sent_origin
 
 # BentoML 1.4 asks pathspec for a pattern by its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
@@ -41,6 +43,25 @@ def test_a_row_has_the_declared_columns_in_their_order(tmp_path: Path, observati
     assert (first["request_id"], first["model_version"]) == ("request-1", 7)
     ObservationLog(tmp_path / "log").append([], "request-2", 7)
     assert len(rows(tmp_path / "log")) == 2
+
+
+def test_a_row_says_where_its_picture_comes_from(tmp_path: Path, observation: Observation) -> None:
+    log = ObservationLog(tmp_path)
+    log.append([observation], "request-1", 7, origin=Origin("LAB-2", "DM96-1", "S-2026-00017"))
+    log.append([observation], "request-2", 7)
+    told = {row["request_id"]: (row["site"], row["instrument"], row["specimen"]) for row in rows(tmp_path)}
+    assert told == {"request-1": ("LAB-2", "DM96-1", "S-2026-00017"), "request-2": ("", "", "")}
+
+
+@pytest.mark.parametrize("wrong", ["Dr. Anna Muster", "-LAB", "x" * 25, "LAB/2", "LÄB", "LAB\n2"])
+def test_a_site_that_is_no_short_name_is_refused_and_not_repeated(wrong: str) -> None:
+    assert sent_origin("LAB-2", "DM96-1") == Origin("LAB-2", "DM96-1")
+    assert sent_origin() == Origin()
+    for given, header in (((wrong, ""), "X-Site"), (("", wrong), "X-Instrument")):
+        with pytest.raises(HTTPException, match=header) as refused:
+            sent_origin(*given)
+        assert refused.value.status_code == 422
+        assert wrong not in refused.value.detail
 
 
 def test_rows_of_many_threads_do_not_mix(tmp_path: Path, observation: Observation) -> None:

@@ -250,7 +250,15 @@ def test_a_request_id_that_could_be_a_name_or_worse_is_replaced(client: httpx.Cl
 def test_every_prediction_leaves_one_row_and_nothing_personal(client: httpx.Client, settings: Settings) -> None:
     before = len(observations(settings))
     files = [("files", (f"Doe, Jane {i}.png", picture(i))) for i in range(5)]
-    client.post("/v1/classify", files=[*files, ("files", ("bad", b"x"))], headers={"X-Request-ID": "rows-0001"})
+    headers = {
+        "X-Request-ID": "rows-0001",
+        "X-Site": "LAB-2",
+        "X-Instrument": "DM96-1",
+        "X-Specimen-ID": "S-2026-00017",
+    }
+    client.post("/v1/classify", files=[*files, ("files", ("bad", b"x"))], headers=headers)
+    refused = client.post("/v1/classify", files=files, headers={"X-Site": "Doe, Jane"})
+    assert (refused.status_code, "X-Site" in refused.text, "Jane" in refused.text) == (422, True, False)
     client.post("/bloodyspy/images", files=files)
     client.post("/bloodyspy/image", files={"file": ("a", b"no picture")})
     client.post("/bloodyspy/image", files={"file": ("a", picture(9))})
@@ -262,6 +270,7 @@ def test_every_prediction_leaves_one_row_and_nothing_personal(client: httpx.Clie
         assert tuple(row) == (*COLUMNS, *LIVE_COLUMNS)
         assert row["run_id"] == RUN
         assert row["model_version"] == 1
+        assert (row["site"], row["instrument"], row["specimen"]) == ("LAB-2", "DM96-1", "S-2026-00017")
         assert str(row["time"]).endswith("+00:00")
     text = json.dumps(rows)
     assert "Jane" not in text
