@@ -32,11 +32,13 @@ class Limit:
         for process in self._processes:
             process.communicate()
 
-    def pictures_per_second(self, seconds: float, batch: int) -> float:
-        for process in self._processes:
+    def pictures_per_second(self, seconds: float, batch: int, at_a_time: int) -> float:
+        """Of as many processes as requests are asked at a time: one request alone keeps no second process busy."""
+        working = self._processes[:at_a_time]
+        for process in working:
             assert process.stdin is not None
             process.stdin.write(f"{seconds} {batch}\n")
-        return sum(float(process.stdout.readline()) for process in self._processes if process.stdout is not None)
+        return sum(float(process.stdout.readline()) for process in working if process.stdout is not None)
 
 
 def main() -> None:

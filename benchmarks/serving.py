@@ -47,6 +47,7 @@ PICTURES, MANY = 256, 32
 TIMES = 10
 """The overload: so many times what the service sustains."""
 LIMIT, LIMIT_MANY, OURS_MANY = "the limit", f"the limit, {MANY} at once", f"{OURS}, {MANY} a request"
+CONCURRENCY_MANY = (1, 4)
 
 
 def main(
@@ -88,7 +89,7 @@ def main(
             "rounds": rounds,
             "ready_seconds": {contender.name: round(contender.ready_seconds, 2) for contender in contenders},
             "cells": {f"{name} @ {n}": [asdict(one) for one in found] for (name, n), found in cells.items()},
-            "pictures_per_second": speeds,
+            "pictures_per_second": {f"{name} @ {n}": found for (name, n), found in speeds.items()},
         }
         show(cells, speeds, ours.ready_seconds)
         if overload:
@@ -110,18 +111,20 @@ def real_pictures() -> list[bytes]:
 
 def measure(
     contenders: Sequence[Contender], many: Target, limit: Limit, seconds: float, rounds: int
-) -> tuple[dict[tuple[str, int], list[Measured]], dict[str, list[float]]]:
-    """All cells, round after round."""
+) -> tuple[dict[tuple[str, int], list[Measured]], dict[tuple[str, int], list[float]]]:
+    """All cells, round after round, and what the limit is for so many at a time."""
     cells: dict[tuple[str, int], list[Measured]] = {}
-    speeds: dict[str, list[float]] = {LIMIT: [], LIMIT_MANY: []}
+    speeds: dict[tuple[str, int], list[float]] = {}
     for _ in range(rounds):
-        speeds[LIMIT].append(limit.pictures_per_second(seconds, 1))
         for concurrency in CONCURRENCY:
+            found = limit.pictures_per_second(seconds, 1, concurrency)
+            speeds.setdefault((LIMIT, concurrency), []).append(found)
             for contender in contenders:
-                found = ask(contender.target, concurrency, seconds)
-                cells.setdefault((contender.name, concurrency), []).append(found)
-        speeds[LIMIT_MANY].append(limit.pictures_per_second(seconds, MANY))
-        for concurrency in (1, 4):
+                asked = ask(contender.target, concurrency, seconds)
+                cells.setdefault((contender.name, concurrency), []).append(asked)
+        for concurrency in CONCURRENCY_MANY:
+            found = limit.pictures_per_second(seconds, MANY, concurrency)
+            speeds.setdefault((LIMIT_MANY, concurrency), []).append(found)
             cells.setdefault((OURS_MANY, concurrency), []).append(ask(many, concurrency, seconds))
     return cells, speeds
 
@@ -130,9 +133,11 @@ def per_second(found: Sequence[Measured]) -> float:
     return statistics.median(one.per_second for one in found)
 
 
-def show(cells: dict[tuple[str, int], list[Measured]], speeds: dict[str, list[float]], ready: float) -> None:
+def show(
+    cells: dict[tuple[str, int], list[Measured]], speeds: dict[tuple[str, int], list[float]], ready: float
+) -> None:
     """Medians over the rounds, and this service's ratios."""
-    limit = {name: statistics.median(found) for name, found in speeds.items()}
+    limit = {cell: statistics.median(found) for cell, found in speeds.items()}
     titles = ("service", "at a time", "requests/s", "p50 ms", "p99 ms", "p99 / p50", "refused, failed", "we / it")
     table = Table(*titles, title=f"{machine()}; ready after {ready:.1f} s", title_justify="left")
     for (name, concurrency), found in cells.items():
@@ -151,13 +156,10 @@ def show(cells: dict[tuple[str, int], list[Measured]], speeds: dict[str, list[fl
             wrong,
             ratio,
         )
-    for concurrency in CONCURRENCY:
-        share = per_second(cells[OURS, concurrency]) / limit[LIMIT]
-        table.add_row(LIMIT, str(concurrency), f"{limit[LIMIT]:.1f}", "", "", "", "", f"{share:.2f}")
-    for concurrency in (1, 4):
-        share = MANY * per_second(cells[OURS_MANY, concurrency]) / limit[LIMIT_MANY]
-        speed = f"{limit[LIMIT_MANY]:.1f} images"
-        table.add_row(LIMIT_MANY, str(concurrency), speed, "", "", "", "", f"{share:.2f}")
+    for (name, concurrency), most in limit.items():
+        service, pictures = (OURS, 1) if name == LIMIT else (OURS_MANY, MANY)
+        share = pictures * per_second(cells[service, concurrency]) / most
+        table.add_row(name, str(concurrency), f"{most:.1f} images", "", "", "", "", f"{share:.2f}")
     Console(width=130).print(table)
 
 
