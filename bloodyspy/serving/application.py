@@ -85,18 +85,19 @@ def create_application(settings: Settings) -> FastAPI:
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
             application.state.desk = routes.Desk(model, house, reader, keeper)
             application.state.door = Door(settings, doorman)
-            application.state.smears = smears.SmearWork(settings.state / "smears", model, log)
+            work = smears.SmearWork(settings.state / "smears", model, log, metrics, keeper, shadow)
+            application.state.smears = work
             application.state.review = review.Review(settings, model)
             model.start()
             shadow.start()
             keeper.start()
             watching = asyncio.create_task(watchdog.watch(progress, settings.stall_seconds))
             yield
+            work.close()
             keeper.stop()
             shadow.stop()
             model.stop()
             reader.close()
-            application.state.smears.close()
             application.state.review.close()
             watching.cancel()
             watchdog.call_off()

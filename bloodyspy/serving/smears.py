@@ -15,14 +15,18 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bloodyspy.errors import BloodySpyError, TooManySmears, full_disk
-from bloodyspy.observation import Origin
+from bloodyspy.observation import Observation, Origin
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.authentication import Caller
 from bloodyspy.serving.bodies import faults
+from bloodyspy.serving.keeping import Keeper
+from bloodyspy.serving.kept import Kept
+from bloodyspy.serving.metrics import Metrics
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.roles import Role
 from bloodyspy.serving.routes import PICTURES, Classifies, SentOrigin
 from bloodyspy.serving.served import Served, ServedModel
+from bloodyspy.serving.shadow import Shadow
 from bloodyspy.serving.smear_jobs import CELLS, HOURS, PAGE, REPORT, Job, JobFolder, Jobs, State
 from bloodyspy.serving.smear_uploads import (
     MAX_BODY,
@@ -139,11 +143,13 @@ class Order:
 class SmearWork:
     """Works on the smears that this process received, one at a time, in a thread of its own."""
 
-    def __init__(self, folder: Path, model: ServedModel, log: ObservationLog) -> None:
+    def __init__(
+        self, folder: Path, model: ServedModel, log: ObservationLog, metrics: Metrics, keeper: Keeper, shadow: Shadow
+    ) -> None:
         self.jobs = Jobs(folder)
         self.jobs.sweep()
         self.model = model
-        self._log = log
+        self._log, self._metrics, self._keeper, self._shadow = log, metrics, keeper, shadow
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="smears")
 
     def start(self, held: JobFolder, order: Order) -> None:
@@ -181,8 +187,7 @@ class SmearWork:
             cell = replace(read, before=before)
             cells.append(cell)
             if cell.observation is not None and before is None:
-                version = served.release.version
-                self._log.append([cell.observation], order.request_id, version, picture, order.origin)
+                self._note(cell.file, cell.observation, picture, order)
             if time.monotonic() - told > _TOLD_EVERY:
                 told = time.monotonic()
                 held.update(read=len(cells))
@@ -193,6 +198,14 @@ class SmearWork:
         held.write(CELLS, table(cells, report.run_id))
         held.write(PAGE, page(report, gallery(cells)))
         held.update(state=State.DONE, read=len(cells))
+
+    def _note(self, file: Path, observation: Observation, picture: int, order: Order) -> None:
+        """What is done with every picture that is answered for the first time."""
+        self._log.append([observation], order.request_id, order.served.release.version, picture, order.origin)
+        self._metrics.picture(observation)
+        payload, action = file.read_bytes(), str(observation.verdict.action)
+        self._keeper.offer(Kept(payload, order.origin.specimen, order.request_id, picture, action))
+        self._shadow.offer(payload, order.request_id, picture, order.origin)
 
 
 router = APIRouter(tags=["v1"])

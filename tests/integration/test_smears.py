@@ -18,15 +18,16 @@ import pytest
 import uvicorn
 from handmade import make_artefact
 from pictures import tinted
-from running import NAME, PASSWORD
+from running import NAME, PASSWORD, settles
 
 from bloodyspy.adapters import packaging
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.serving import smear_jobs, smear_uploads
 from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.application import create_application
+from bloodyspy.serving.keeping import store_of
 from bloodyspy.serving.smear_jobs import Jobs, State
-from bloodyspy.settings import Settings
+from bloodyspy.settings import Keep, Settings
 
 RUN = "a" * 32
 OTHER = "berta"
@@ -36,7 +37,7 @@ PICTURES = {f"cell {i:02}.png": tinted(i) for i in range(40)}
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     place = tmp_path_factory.mktemp("smears")
-    settings = Settings(root=place, state=place / "var", users_file=place / "users.json")
+    settings = Settings(root=place, state=place / "var", users_file=place / "users.json", keep_images=Keep.ALL)
     for name in (NAME, OTHER):
         add_user(place / "users.json", name, PASSWORD)
     packaging.store(make_artefact(place / "artefact", RUN).path, 1, settings)
@@ -85,6 +86,12 @@ def folders(settings: Settings) -> set[str]:
     return {path.name for path in (settings.state / "smears").glob("*") if not path.name.startswith(".")}
 
 
+def counted(client: httpx.Client) -> float:
+    """Pictures that the metrics know of."""
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("bloodyspy_pictures_total{"))
+
+
 def zipped(files: dict[str, bytes]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -95,6 +102,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 def test_pictures_become_a_differential(client: httpx.Client, settings: Settings) -> None:
     files = {**PICTURES, "broken.png": b"no picture", "=1+1.png": tinted(50)}
+    before = counted(client)
     answer = client.post("/v1/smears", files=sent(files), data={"specimen": "S-2026-17"}, params={"ig_limit": 3})
     assert answer.status_code == 202, answer.text
     told = answer.json()
@@ -123,7 +131,10 @@ def test_pictures_become_a_differential(client: httpx.Client, settings: Settings
     assert "Specimen S-2026-17" in page.text
     assert "data:image/jpeg;base64," in page.text
     spool = settings.state / "smears" / told["id"] / "spool"
-    assert not spool.exists()  # no picture is kept
+    assert not spool.exists()
+    assert counted(client) == before + 41
+    store = store_of(settings)
+    assert settles(lambda: store.erase("S-2026-17").images == 41)  # they were kept, under the specimen
     lines = [line for path in settings.observations.glob("*/*.jsonl") for line in path.read_text().splitlines()]
     assert sum(json.loads(line)["request_id"] == answer.headers["X-Request-ID"] for line in lines) == 41
 
