@@ -103,7 +103,13 @@ def zipped(files: dict[str, bytes]) -> bytes:
 def test_pictures_become_a_differential(client: httpx.Client, settings: Settings) -> None:
     files = {**PICTURES, "broken.png": b"no picture", "=1+1.png": tinted(50)}
     before = counted(client)
-    answer = client.post("/v1/smears", files=sent(files), data={"specimen": "S-2026-17"}, params={"ig_limit": 3})
+    answer = client.post(
+        "/v1/smears",
+        files=sent(files),
+        data={"specimen": "S-2026-17"},
+        params={"ig_limit": 3},
+        headers={"X-Site": "LAB-2"},
+    )
     assert answer.status_code == 202, answer.text
     told = answer.json()
     assert answer.headers["Location"] == f"/v1/smears/{told['id']}"
@@ -136,6 +142,8 @@ def test_pictures_become_a_differential(client: httpx.Client, settings: Settings
     store = store_of(settings)
     assert settles(lambda: store.erase("S-2026-17").images == 41)  # they were kept, under the specimen
     lines = [line for path in settings.observations.glob("*/*.jsonl") for line in path.read_text().splitlines()]
+    origins = {(row["site"], row["instrument"], row["specimen"]) for row in map(json.loads, lines)}
+    assert origins == {("LAB-2", "", "S-2026-17")}
     assert sum(json.loads(line)["request_id"] == answer.headers["X-Request-ID"] for line in lines) == 41
 
 

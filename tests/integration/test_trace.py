@@ -19,6 +19,7 @@ from bloodyspy.promotion import trail
 from bloodyspy.promotion.history import answered
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.settings import Settings
+from bloodyspy.store import streams
 
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
 
@@ -52,6 +53,18 @@ def test_a_request_is_walked_to_its_files(s: Settings) -> None:
     assert facts["files"]["files"] == "193"
     faults = {step.joint: step.fault for step in found.steps if step.fault}
     assert "it names no such output" in faults["dvc.lock"]  # this project's graph makes no model
+
+
+def test_a_request_is_found_in_the_store_when_its_log_is_gone(s: Settings) -> None:
+    before = trace(REQUEST, s)
+    assert streams.live(s).collect().rows == 2
+    assert s.observations is not None
+    away = s.observations.with_name("away")
+    s.observations.rename(away)
+    try:
+        assert trace(REQUEST, s) == before
+    finally:
+        away.rename(s.observations)
 
 
 def test_a_version_is_walked_without_a_prediction(s: Settings) -> None:
