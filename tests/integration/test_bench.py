@@ -1,4 +1,8 @@
-"""The page of the bench in a real Chromium, as a person would use it: by mouse, by keyboard alone, on a phone."""
+"""The page of the bench in a real Chromium, as a person would use it: by mouse, by keyboard alone, on a phone.
+
+BLOODYSPY_TEST_MODEL names a model's folder to serve in the place of one made by hand; BLOODYSPY_TEST_PICTURES a folder
+for pictures of the page.
+"""
 
 import csv
 import io
@@ -36,13 +40,16 @@ PHONE = {"width": 390, "height": 844}
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Of a service with a model made by hand."""
+    """Of the service."""
     place = tmp_path_factory.mktemp("bench")
     settings = Settings(root=place, state=place / "var", users_file=place / "users.json")
     add_user(place / "users.json", NAME, PASSWORD, Role.REVIEW)
     add_user(place / "users.json", CLASSIFIER_ONLY, PASSWORD, Role.CLASSIFY)
     policy = answer_policy(novelty={"review": 0.9, "reject": 0.97})
-    packaging.store(make_artefact(place / "artefact", "c" * 32, policy=policy).path, 1, settings)
+    named = os.environ.get("BLOODYSPY_TEST_MODEL")
+    model = Path(named) if named else make_artefact(place / "artefact", "c" * 32, policy=policy).path
+    (place / "model").symlink_to(model)
+    packaging.store(model, 1, settings)
     packaging.tell(1, settings)
     return settings
 
@@ -154,7 +161,7 @@ def test_the_story_of_a_smear(page: Page, settings: Settings, folder: Path, tmp_
     expect(page.locator("#status")).to_contain_text("1 unreadable")
     assert settles(lambda: observed(settings) == before + PICTURES)
 
-    classifier = Classifier.load(settings.root / "artefact")
+    classifier = Classifier.load(settings.root / "model")
     by_name = {f"cell {i:02}.png": classifier.observe(tinted(i)) for i in range(PICTURES)}
     page.locator(".cell").nth(1).click()
     name = page.locator("#picture-name").inner_text()
@@ -197,6 +204,36 @@ def test_the_story_of_a_smear(page: Page, settings: Settings, folder: Path, tmp_
     told = {row["path"]: row for row in csv.DictReader(io.StringIO(Path(downloading.value.path()).read_text()))}
     assert (told[name]["label"], told[name]["request_id"]) == (str(other), kept["request_id"])
     assert observed(settings) == before + PICTURES  # nor is the report
+    assert len(kept_labels(settings)) == labels + 1
+
+
+@pytest.mark.real
+def test_fifty_real_pictures(page: Page, settings: Settings, real_data: Path, tmp_path: Path) -> None:
+    pictures = [path for cell in CELL_TYPES for path in sorted((real_data / "pbc" / cell).glob("[!.]*.jpg"))[:7]][:50]
+    before, labels = observed(settings), len(kept_labels(settings))
+    begin(page)
+    page.get_by_label("Specimen").fill("S-2026-00050")
+    drop(page, *pictures)
+    answer_all(page, 50)
+    page.locator("#filter").select_option("open")
+    if not page.locator(".cell").count():
+        page.locator("#filter").select_option("all")
+    page.locator(".cell").first.click()
+    page.keyboard.press("h")
+    expect(page.get_by_alt_text("Heat map")).to_be_visible()
+    page.keyboard.press("4")
+    expect(page.locator("#one-title")).to_have_text(CellType.IG.spelled_out)
+    page.locator("#filter").select_option("all")
+    expect(page.locator("#shares tr")).to_have_count(7)
+    expect(page.locator('.cell[aria-selected="true"]')).to_have_count(1)
+    accessible(page)
+    pictured(page, "real")
+    page.get_by_role("button", name="Report").click()
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="Download the report").click()
+    downloading.value.save_as(tmp_path / "report.html")
+    assert "Specimen S-2026-00050" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert observed(settings) == before + 50
     assert len(kept_labels(settings)) == labels + 1
 
 

@@ -331,7 +331,7 @@ function show() {
 }
 
 $("filter").addEventListener("change", () => {
-  selected = null;
+  select(null);
   show();
   if (shown.length) select(shown[0]);
 });
