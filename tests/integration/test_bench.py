@@ -37,6 +37,8 @@ CLASSIFIER_ONLY = "carl"
 PICTURES = 24
 PHONE = {"width": 390, "height": 844}
 
+expect.set_options(timeout=60_000)  # a busy machine is no fault of the page
+
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:

@@ -142,7 +142,9 @@ function add(found) {
   for (const id of ["files", "folder"]) $(id).value = "";
   goOn();
   show();
-  if (!selected && shown.length) select(shown[0]);
+  if (selected || !shown.length) return;
+  select(shown[0]);
+  $("list").focus({ preventScroll: true }); // keys are for the cells from now on
 }
 
 for (const id of ["files", "folder"]) $(id).addEventListener("change", () => add([...$(id).files]));
