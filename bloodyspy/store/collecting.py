@@ -119,10 +119,9 @@ class _Block:
     """Shorter than ``length`` where it is the beginning of one line that is too long to be an observation."""
 
     @property
-    def tail(self) -> bytes:
-        """From its last line that is not blank to its end; nothing where all are blank."""
-        last = self.lines.rstrip()
-        return self.lines[max(last.rfind(b"\n") + 1, len(self.lines) - _TAIL) :] if last else b""
+    def end(self) -> int:
+        """Position behind it."""
+        return self.start + self.length
 
 
 @dataclass(slots=True)
@@ -188,13 +187,13 @@ class _Passage:
             return  # removed this very moment
         with stream:
             for block in _blocks(stream, end, log.size, log.finished):
-                self._take(log, block)
-                end = block.start + block.length
+                self._take(log, block, _tail(stream, block.end))
+                end = block.end
                 if self._batch.bytes >= _BATCH:
                     self._commit()
         self.done = replace(self.done, torn=self.done.torn + (end < log.size))
 
-    def _take(self, log: _Log, block: _Block) -> None:
+    def _take(self, log: _Log, block: _Block, tail: bytes) -> None:
         batch = self._batch
         if block.length == len(block.lines) < _SMALL and not log.mark.doubtful:
             batch.small.append((log, block))
@@ -203,9 +202,8 @@ class _Passage:
         else:
             self._parse(log, block)
         batch.bytes += block.length
-        if tail := block.tail:
-            end = block.start + block.length
-            log.mark = Mark(offset=end, tail=len(tail), digest=digest(tail), doubtful=log.mark.doubtful)
+        if tail.strip():
+            log.mark = Mark(offset=block.end, tail=len(tail), digest=digest(tail), doubtful=log.mark.doubtful)
             batch.marks[log.name] = log.mark
 
     def _parse_small(self) -> None:
@@ -277,6 +275,17 @@ def is_marked(path: Path, mark: Mark) -> bool:
         stream.seek(mark.offset - mark.tail)
         tail = stream.read(mark.tail)
     return len(tail) == mark.tail and digest(tail) == mark.digest
+
+
+def _tail(stream: BinaryIO, end: int) -> bytes:
+    """The last whole lines before a position: several, because a line that is no observation is like another."""
+    start = max(0, end - _TAIL)
+    stream.seek(start)
+    piece = stream.read(end - start)
+    if start == 0:
+        return piece
+    # a specimen's id that is cut in two would not be known as one: digest() leaves ids out
+    return piece[piece.find(b"\n", 0, -1) + 1 :]
 
 
 def _by_day(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:

@@ -54,7 +54,7 @@ class Mark(_Frozen):
     offset: int
     """Bytes from its beginning."""
     tail: int
-    """Bytes before the offset that tell whether it is still the same file: its last line that was not blank."""
+    """Bytes before the offset that tell whether it is still the same file: the last lines, 4 kB of them at most."""
     digest: str
     """Of these."""
     doubtful: bool = False

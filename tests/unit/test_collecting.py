@@ -265,6 +265,19 @@ def test_a_log_that_was_cut_replaced_or_comes_back_neither_doubles_nor_loses(log
     assert ids(window(place).frame) == ids(rows)
 
 
+def test_two_logs_that_end_in_the_same_rubbish_are_told_apart(logs: Path, place: Place) -> None:
+    first, second = (live(observed(1, seed=0)).assign(request_id=name) for name in ("request-1", "request-2"))
+    log(logs, first)
+    file = the_log(logs)
+    append(file, "no row\n")
+    assert collect(logs, place, TODAY).rows == 1
+    file.unlink()
+    log(logs, second)  # as long as the first, to the byte
+    append(file, "no row\n")
+    assert collect(logs, place, TODAY).rows == 1
+    assert sorted(ids(window(place).frame)) == ["request-1", "request-2"]
+
+
 def test_many_parts_of_a_day_become_one_in_order_of_time(logs: Path, place: Place) -> None:
     rows = live(observed(40, seed=0))
     for start in (30, 0, 20, 10):
