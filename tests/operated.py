@@ -13,6 +13,7 @@ from running import NAME, PASSWORD, Service
 from bloodyspy.adapters import packaging
 from bloodyspy.model.artifact import Artefact
 from bloodyspy.serving.accounts import add_user
+from bloodyspy.serving.roles import Role
 from bloodyspy.settings import Settings
 
 Labels = frozenset[tuple[str, str]]
@@ -26,10 +27,10 @@ class Prepared:
     environment: dict[str, str]
 
 
-def prepared(place: Path, artefact: Artefact | None = None, **more: str) -> Prepared:
-    """A released model, a user, and the environment; ``more`` are variables."""
+def prepared(place: Path, artefact: Artefact | None = None, role: Role = Role.CLASSIFY, **more: str) -> Prepared:
+    """A released model, a user with a role, and the environment; ``more`` are variables."""
     settings = Settings(root=place, state=place / "var", users_file=place / "users.json")
-    add_user(place / "users.json", NAME, PASSWORD)
+    add_user(place / "users.json", NAME, PASSWORD, role)
     release(settings, artefact or make_artefact(place / "artefact"), 1)
     environment = {
         "BLOODYSPY_ROOT": str(place),

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -102,9 +103,9 @@ def write_aside(place: Place, refused: list[dict[str, object]]) -> Aside:
     return Aside(name=name, first=days[0], last=days[-1], rows=len(refused))
 
 
-def read_aside(place: Place, aside: Aside) -> list[dict[str, object]]:
+def read_aside(place: Place, aside: Aside) -> list[dict[str, Any]]:
     """The lines of one such file."""
-    found: list[dict[str, object]] = pq.read_table(pa.BufferReader(place.read(aside.name))).to_pylist()
+    found: list[dict[str, Any]] = pq.read_table(pa.BufferReader(place.read(aside.name))).to_pylist()
     return found
 
 

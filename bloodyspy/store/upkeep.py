@@ -142,7 +142,7 @@ def erase(logs: Path, place: Place, specimen: str) -> Erased:
             aside, gone = [], [part.name for part in touched]
             for one in record.aside:
                 refused = read_aside(place, one)
-                named = [line for line in refused if specimen.encode() in bytes(line["line"])]  # type: ignore[call-overload]
+                named = [line for line in refused if specimen.encode() in line["line"]]
                 for line in named:
                     line["line"] = b""
                 aside.append(write_aside(place, refused) if named else one)

@@ -16,12 +16,13 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from handmade import answer_policy, make_artefact
+from operated import Prepared, prepared
 from pictures import tinted, write
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 from running import NAME, PASSWORD, Service, served, settles
 
-from bloodyspy.adapters import packaging
 from bloodyspy.cells import CELL_TYPES, CellType
+from bloodyspy.model.artifact import Artefact
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.roles import Role
@@ -35,35 +36,31 @@ pytestmark = [
 
 CLASSIFIER_ONLY = "carl"
 PICTURES = 24
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 expect.set_options(timeout=60_000)  # a busy machine is no fault of the page
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Of the service."""
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     place = tmp_path_factory.mktemp("bench")
-    settings = Settings(root=place, state=place / "var", users_file=place / "users.json")
-    add_user(place / "users.json", NAME, PASSWORD, Role.REVIEW)
-    add_user(place / "users.json", CLASSIFIER_ONLY, PASSWORD, Role.CLASSIFY)
-    policy = answer_policy(novelty={"review": 0.9, "reject": 0.97})
     named = os.environ.get("BLOODYSPY_TEST_MODEL")
-    model = Path(named) if named else make_artefact(place / "artefact", "c" * 32, policy=policy).path
-    (place / "model").symlink_to(model)
-    packaging.store(model, 1, settings)
-    packaging.tell(1, settings)
-    return settings
+    policy = answer_policy(novelty={"review": 0.9, "reject": 0.97})
+    model = Artefact.open(Path(named)) if named else make_artefact(place / "artefact", "c" * 32, policy=policy)
+    (place / "model").symlink_to(model.path)
+    ready = prepared(place, model, Role.REVIEW)
+    add_user(place / "users.json", CLASSIFIER_ONLY, PASSWORD, Role.CLASSIFY)
+    return ready
 
 
 @pytest.fixture(scope="module")
-def service(settings: Settings) -> Iterator[Service]:
-    environment = {
-        "BLOODYSPY_ROOT": str(settings.root),
-        "BLOODYSPY_STATE": str(settings.state),
-        "BLOODYSPY_USERS_FILE": str(settings.users_file),
-    }
-    with served(settings.root / "service.log", environment) as running:
+def settings(ready: Prepared) -> Settings:
+    return ready.settings
+
+
+@pytest.fixture(scope="module")
+def service(ready: Prepared) -> Iterator[Service]:
+    with served(ready.settings.root / "service.log", ready.environment) as running:
         yield running
 
 
@@ -271,7 +268,7 @@ def test_by_keyboard_alone(page: Page, settings: Settings, folder: Path) -> None
 
 
 def test_on_a_phone(page: Page, folder: Path) -> None:
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.set_viewport_size(PHONE)
     begin(page)
     page.locator("#folder").set_input_files(folder)
     answer_all(page, PICTURES + 1)

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from handmade import make_artefact
+from operated import Prepared, prepared
 from pictures import tinted
 from running import NAME, PASSWORD, Service, served, settles
 
-from bloodyspy.adapters import packaging
 from bloodyspy.cells import CellType
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.serving.accounts import add_user
@@ -30,24 +29,21 @@ PICTURES = {f"cell {i:02}.png": tinted(i) for i in range(12)}
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     place = tmp_path_factory.mktemp("review")
-    settings = Settings(root=place, state=place / "var", users_file=place / "users.json")
-    add_user(place / "users.json", NAME, PASSWORD, Role.REVIEW)
+    ready = prepared(place, role=Role.REVIEW)
     add_user(place / "users.json", CLASSIFIER_ONLY, PASSWORD, Role.CLASSIFY)
-    packaging.store(make_artefact(place / "artefact", "d" * 32).path, 1, settings)
-    packaging.tell(1, settings)
-    return settings
+    return ready
 
 
 @pytest.fixture(scope="module")
-def service(settings: Settings) -> Iterator[Service]:
-    environment = {
-        "BLOODYSPY_ROOT": str(settings.root),
-        "BLOODYSPY_STATE": str(settings.state),
-        "BLOODYSPY_USERS_FILE": str(settings.users_file),
-    }
-    with served(settings.root / "service.log", environment) as running:
+def settings(ready: Prepared) -> Settings:
+    return ready.settings
+
+
+@pytest.fixture(scope="module")
+def service(ready: Prepared) -> Iterator[Service]:
+    with served(ready.settings.root / "service.log", ready.environment) as running:
         yield running
 
 

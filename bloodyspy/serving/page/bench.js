@@ -92,7 +92,6 @@ $("sign-in").addEventListener("submit", async (event) => {
   if (!may("classify")) say("Your role is `read`: you can see which model answers, but send no pictures.", "warn");
   $("may-not").hidden = may("review");
   goOn();
-  show();
   $("files").focus();
 });
 
@@ -141,7 +140,6 @@ function add(found) {
   for (const file of pictures) cells.push({ file, url: URL.createObjectURL(file), state: "waiting" });
   for (const id of ["files", "folder"]) $(id).value = "";
   goOn();
-  show();
   if (selected || !shown.length) return;
   select(shown[0]);
   $("list").focus({ preventScroll: true }); // keys are for the cells from now on
