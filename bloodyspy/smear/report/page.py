@@ -32,7 +32,7 @@ _PAGE = """<!doctype html>
 {facts}
 {flag}
 {table}
-<h2>Cells by answered type</h2>
+<h2>Cells by type</h2>
 {gallery}
 </main>
 <footer>
@@ -148,8 +148,8 @@ def _row(cell: WhiteCells, top: float) -> str:
 
 def _counted(cell: WhiteCells | Erythroblasts) -> str:
     told = ((cell.in_review, "in review"), (cell.labelled, "labelled"))
-    small = "".join(f"<small>{number:,} {words}</small>" for number, words in told if number)
-    return f"{cell.counted:,}{small}"
+    small = ", ".join(f"{number:,} {words}" for number, words in told if number)
+    return f"{cell.counted:,}<small>{small}</small>" if small else f"{cell.counted:,}"
 
 
 def _corrected(share: Share) -> str:
