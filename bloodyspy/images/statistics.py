@@ -70,7 +70,9 @@ def describe(pixels: NDArray[np.uint8]) -> ImageStatistics:
     threshold, _ = cv2.threshold(lightness, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     _, laplacian_spread = cv2.meanStdDev(cv2.Laplacian(lightness, cv2.CV_16S))
     ripple = cv2.filter2D(lightness, cv2.CV_16S, _IMMERKAER)[1:-1, 1:-1]
-    gradient = cv2.magnitude(cv2.Sobel(lightness, cv2.CV_32F, 1, 0), cv2.Sobel(lightness, cv2.CV_32F, 0, 1))
+    # Whole numbers until the root, which NumPy rounds as IEEE 754 asks: cv2.magnitude's last bits depend on the address.
+    across, down = cv2.Sobel(lightness, cv2.CV_32F, 1, 0), cv2.Sobel(lightness, cv2.CV_32F, 0, 1)
+    gradient = np.sqrt(across * across + down * down)
     saturation = cv2.mean(cv2.cvtColor(square, cv2.COLOR_RGB2HSV))[1]
     return ImageStatistics(
         width=width,
@@ -90,7 +92,7 @@ def describe(pixels: NDArray[np.uint8]) -> ImageStatistics:
         nucleus_share=float(histogram[int(threshold)] / lightness.size),
         sharpness=float(np.log10(1 + laplacian_spread[0, 0] ** 2)),
         noise=float(np.sqrt(np.pi / 2) / 6 * cv2.norm(ripple, cv2.NORM_L1) / ripple.size),
-        edges=cv2.mean(gradient)[0],
+        edges=float(gradient.mean(dtype=np.float64)),
     )
 
 
