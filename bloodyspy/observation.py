@@ -42,14 +42,21 @@ class Observation:
     """One per cell type, in their order; they sum to 1."""
     verdict: Verdict
     """Whether the answer goes out unseen."""
+    embedding: tuple[float, ...]
+    """Where the network sees it among the training cells (:mod:`bloodyspy.model.familiarity`), 16 values."""
     provenance: Provenance
 
     @classmethod
     def of(
-        cls, statistics: ImageStatistics, probabilities: NDArray[np.float32], verdict: Verdict, provenance: Provenance
+        cls,
+        statistics: ImageStatistics,
+        probabilities: NDArray[np.float32],
+        verdict: Verdict,
+        embedding: NDArray[np.float64],
+        provenance: Provenance,
     ) -> "Observation":
-        """From the pieces of the road; ``probabilities`` has shape (8,)."""
-        return cls(statistics, tuple(probabilities.tolist()), verdict, provenance)
+        """From the pieces of the road; ``probabilities`` has shape (8,), ``embedding`` (16,)."""
+        return cls(statistics, tuple(probabilities.tolist()), verdict, tuple(embedding.tolist()), provenance)
 
     @property
     def predicted(self) -> CellType:
@@ -72,15 +79,18 @@ class Observation:
             "foreignness": self.verdict.foreignness,
             "action": str(self.verdict.action),
             "reasons": " ".join(self.verdict.reasons),
+            # A thousandth of a deviation is far finer than what is judged by it, and a fourth of the digits.
+            **{name: round(value, 3) for name, value in zip(EMBEDDING, self.embedding, strict=True)},
             "run_id": self.provenance.run_id,
             "data_version": self.provenance.data_version,
         }
 
 
 PROBABILITIES: tuple[str, ...] = tuple(f"p_{cell}" for cell in CELL_TYPES)
+EMBEDDING: tuple[str, ...] = tuple(f"embedding_{number}" for number in range(16))
 COLUMNS: tuple[str, ...] = (
     *(*STATISTICS, *PROBABILITIES, "predicted", "confidence"),
-    *("novelty", "foreignness", "action", "reasons", "run_id", "data_version"),
+    *("novelty", "foreignness", "action", "reasons", *EMBEDDING, "run_id", "data_version"),
 )
 
 # What the service adds to a row; a reference has none of these. `picture` is the place among the pictures of a request,

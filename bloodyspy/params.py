@@ -142,10 +142,21 @@ class Promotion(_Strict):
     approval: Approval
 
 
+class Apart(StrEnum):
+    """Whose pictures are judged by themselves, beside all together."""
+
+    NONE = "none"
+    SITE = "site"
+    INSTRUMENT = "instrument"
+    """Of each site."""
+
+
 class Monitoring(_Strict):
     window: int = Field(ge=10)
+    hours: float | None = Field(default=None, gt=0, description="so old may a window's rows be; none: of any age")
     minimum_rows: int = Field(ge=10)
-    false_alarm_rate: float = Field(gt=0, lt=0.5)
+    apart: Apart = Field(default=Apart.NONE, description="whose pictures are judged by themselves, too")
+    false_alarms: float = Field(gt=0, le=30, description="checks a month that may say drifted without any change")
     retention_days: int = Field(default=400, ge=1, description="of observations in the store")
     log_days: int = Field(default=14, ge=2, description="of the workers' logs, once all of a log is in the store")
 

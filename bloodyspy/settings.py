@@ -185,6 +185,11 @@ class Settings(BaseSettings):
         return self.state / "labels"
 
     @property
+    def thresholds(self) -> Path:
+        """Folder of the drift check's thresholds: made anew where they are missing."""
+        return self.state / "thresholds"
+
+    @property
     def drift_history(self) -> Path:
         """Folder of drift checks, one sub-folder a window."""
         return self.state / "drift"

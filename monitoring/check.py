@@ -1,49 +1,139 @@
 """One whole drift check: what the flow, the command line and the lifecycle call."""
 
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from cronsim import CronSim, CronSimError
 
 from bloodyspy.errors import MonitoringError
 from bloodyspy.model.artifact import REFERENCE, Artefact
+from bloodyspy.model.signatures import Signatures
 from bloodyspy.observation import COLUMNS
-from bloodyspy.params import Monitoring, Params
+from bloodyspy.params import Apart, Params
 from bloodyspy.settings import Settings
 from bloodyspy.store import streams
 from bloodyspy.store.windows import Wanted, Window
-from monitoring.drift import judge
+from monitoring.accuracy import Calibrated
+from monitoring.drift import Rule, Scope, judge
 from monitoring.history import VERDICT, Check, check_name, read_check
+
+ALL = Scope()
+_HOURLY, _MONTH = "0 * * * *", timedelta(days=30)
+_LARGEST_RATE = 0.05
+"""Of one window: however seldom is asked, an alarm should mean something."""
 
 
 def check_drift(artefact: Artefact, s: Settings, p: Params) -> Check:
     """Collect, judge the newest observations of a model against its own reference, and keep what was found.
 
+    Where ``monitoring.apart`` says so, the newest of each site or instrument are judged by themselves as well.
     A window that was judged before, by the same rule, is not judged again: its check is returned.
 
     Args:
         artefact: the champion's.
         s: where the logs, their store and the history of checks are.
-        p: size of the window, least number of rows, false-alarm rate.
+        p: size of the window, least number of rows, false alarms a month.
+
+    Returns:
+        The check of all together.
 
     Raises:
         MonitoringError: log, store or reference cannot be read, or the store cannot be written.
     """
     reference = read_reference(artefact)
-    window = streams.live(s).newest(Wanted(run_id=artefact.spec.run_id), p.monitoring.window)
-    return check_window(reference, window, p.monitoring, s.drift_history, synthetic=artefact.spec.synthetic)
+    newest = window_of(artefact, s, p)
+    scopes = scopes_in(newest.frame, p.monitoring.apart)
+    kept = partial(
+        check_window,
+        reference,
+        rule=rule_of(p, len(scopes) + 1),
+        signatures=Signatures.read(artefact.path),
+        history=s.drift_history,
+        calibrated=Calibrated.of(artefact),
+        thresholds=s.thresholds,
+        synthetic=artefact.spec.synthetic,
+    )
+    for scope in scopes:
+        kept(window_of(artefact, s, p, scope), scope=scope)
+    return kept(newest)
+
+
+def rule_of(p: Params, windows: int = 1) -> Rule:
+    """The rule for one of the windows of a check.
+
+    By linearity of expectation n windows that each alarm falsely with probability r give n r false alarms, however much
+    they overlap; so the month's number is shared out evenly.
+
+    Args:
+        p: least number of rows, false alarms a month, and the schedule of the checks.
+        windows: that one check judges.
+
+    Raises:
+        MonitoringError: the schedule is no cron line.
+    """
+    line = p.schedules.check_drift or _HOURLY
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    checks = 0
+    try:
+        for moment in CronSim(line, start):
+            if moment > start + _MONTH:
+                break
+            checks += 1
+    except CronSimError as exc:
+        raise MonitoringError(f"schedules.check_drift in params.yaml is no cron line: {line!r} ({exc}).") from exc
+    rate = p.monitoring.false_alarms / (max(1, checks) * windows)
+    return Rule(p.monitoring.minimum_rows, min(_LARGEST_RATE, rate))
+
+
+def window_of(artefact: Artefact, s: Settings, p: Params, scope: Scope = ALL) -> Window:
+    """The newest observations of a model, of one site or instrument or of all.
+
+    Raises:
+        MonitoringError: log or store cannot be read, or the store cannot be written.
+    """
+    hours = p.monitoring.hours
+    since = None if hours is None else datetime.now(UTC) - timedelta(hours=hours)
+    wanted = Wanted(
+        run_id=artefact.spec.run_id, since=since, site=scope.site or None, instrument=scope.instrument or None
+    )
+    return streams.live(s).newest(wanted, p.monitoring.window)
+
+
+def scopes_in(frame: pd.DataFrame, apart: Apart) -> tuple[Scope, ...]:
+    """The sites, or the instruments of each site, that a window's rows name."""
+    if apart is Apart.NONE:
+        return ()
+    names = ["site"] if apart is Apart.SITE else ["site", "instrument"]
+    named = frame.loc[(frame[names] != "").any(axis=1), names].drop_duplicates().sort_values(names)
+    return tuple(Scope(*row) for row in named.itertuples(index=False))
 
 
 def check_window(
-    reference: pd.DataFrame, window: Window, monitoring: Monitoring, history: Path, *, synthetic: bool = False
+    reference: pd.DataFrame,
+    window: Window,
+    rule: Rule,
+    signatures: Signatures,
+    history: Path,
+    *,
+    calibrated: Calibrated | None = None,
+    thresholds: Path | None = None,
+    scope: Scope = ALL,
+    synthetic: bool = False,
 ) -> Check:
-    """Judge one window and keep what was found in a folder of its own below ``history``."""
-    folder = history / check_name(reference, window.frame, monitoring)
+    """Judge one window and keep what was found in a folder of its own below ``history``; else as ``judge``."""
+    folder = history / check_name(reference, window.frame, rule, scope)
     if (folder / VERDICT).exists():
         return read_check(folder)
     verdict = judge(
         reference,
         window.frame,
-        monitoring,
+        rule,
+        signatures,
+        calibrated=calibrated,
+        thresholds=thresholds,
+        scope=scope,
         synthetic=synthetic,
         torn_lines=window.unreadable.torn,
         corrupt_lines=window.unreadable.corrupt,

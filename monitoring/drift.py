@@ -1,15 +1,22 @@
 """The verdict on one window of observations. Computed directly, so that it is cheap enough for every window."""
 
-from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import MonitoringError
-from bloodyspy.params import Monitoring
-from monitoring.thresholds import CASE_MIX, JUDGED, MEASURED, calibrate, distances
+from bloodyspy.model.signatures import Signatures
+from monitoring.accuracy import Accuracy, Calibrated
+from monitoring.causes import SAID, Cause, Marks, Match, listed
+from monitoring.thresholds import CASE_MIX, FEATURES, JUDGED, OPTICS, SEEN, Comparison, Thresholds
+
+_CUT = ("width", "height")
 
 
 class Overall(StrEnum):
@@ -20,22 +27,61 @@ class Overall(StrEnum):
     INSUFFICIENT = "insufficient"
 
 
+class Kind(StrEnum):
+    """What is compared."""
+
+    OPTICS = "optics"
+    """Image statistics, within the predicted type."""
+    NETWORK = "network"
+    """What the network sees: embedding, novelty, confidence; within the predicted type."""
+    CASE_MIX = "case mix"
+    """Shares of the predicted types."""
+
+
+KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(OPTICS, Kind.OPTICS),
+    **dict.fromkeys((*SEEN, FEATURES), Kind.NETWORK),
+    CASE_MIX: Kind.CASE_MIX,
+}
+"""Of each judged distance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a window is judged."""
+
+    minimum_rows: int
+    """Fewer, of the window or the reference, are `insufficient`."""
+    rate: float
+    """Share of windows without any change that may be called drifted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose pictures: of one site or instrument; empty for all."""
+
+    site: str = ""
+    instrument: str = ""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ColumnVerdict(_Frozen):
-    """One column of a window against the reference."""
+    """One distance of a window from the reference."""
 
     name: str
+    """A column; ``embedding`` for what the network sees; ``predicted`` for the shares of the types."""
+    kind: Kind
     statistic: float
-    """Kolmogorov-Smirnov statistic, or total variation distance of the predicted classes; 0 to 1."""
+    """Kolmogorov's distance within types, maximum mean discrepancy, or total variation distance; 0 to about 1."""
     threshold: float
     drifted: bool
     reference: float | str
-    """Mean in the reference; for the predicted class, its most frequent value with its share."""
+    """Mean in the reference, at the window's mix of types; of the types, the one that moved most with its share."""
     current: float | str
-    """The same in the window."""
+    """The same in the window. Both are empty for the embedding."""
 
     @property
     def ratio(self) -> float:
@@ -47,6 +93,8 @@ class Verdict(_Frozen):
     """What one check found."""
 
     overall: Overall
+    cause: Cause | None
+    """The probable one; None where nothing drifted."""
     reason: str
     """One sentence for a person."""
     rows: int
@@ -56,6 +104,10 @@ class Verdict(_Frozen):
     end: datetime | None
     columns: tuple[ColumnVerdict, ...]
     """The furthest from normal first; empty where the verdict is `insufficient`."""
+    accuracy: Accuracy | None
+    """Estimated without labels."""
+    accuracy_withheld: str
+    """Why there is no such estimate; empty where there is one."""
     reference_rows: int
     false_alarm_rate: float
     """Of the overall verdict, for one window."""
@@ -63,6 +115,9 @@ class Verdict(_Frozen):
     data_version: str
     model_version: int | None
     """Version in the registry, as the newest row of the window tells it."""
+    site: str
+    """Whose pictures alone were judged; empty for all."""
+    instrument: str
     synthetic: bool
     """Whether the model was trained on drawn cells."""
     torn_lines: int = 0
@@ -74,33 +129,44 @@ class Verdict(_Frozen):
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:
-        """Names of the columns over their thresholds, the furthest first."""
+        """Names of the distances over their thresholds, the furthest first."""
         return tuple(column.name for column in self.columns if column.drifted)
+
+    @property
+    def drifted_kinds(self) -> tuple[Kind, ...]:
+        """Kinds with a distance over its threshold, in their order of declaration."""
+        drifted = {column.kind for column in self.columns if column.drifted}
+        return tuple(kind for kind in Kind if kind in drifted)
 
 
 def judge(
     reference: pd.DataFrame,
     current: pd.DataFrame,
-    monitoring: Monitoring,
+    rule: Rule,
+    signatures: Signatures,
     *,
+    calibrated: Calibrated | None = None,
+    thresholds: Path | None = None,
+    scope: Scope = Scope(),
     synthetic: bool = False,
     torn_lines: int = 0,
     corrupt_lines: int = 0,
 ) -> Verdict:
     """Hold a window against the reference of the model that answered.
 
-    A change of patients moves the predicted classes, and with them the image statistics, as well as a fault of stain or
-    optics does; this verdict names the columns but does not separate the causes.
-
     Args:
         reference: observations of held-out pictures, with COLUMNS, of one model.
         current: the window, with COLUMNS and LIVE_COLUMNS, sorted by time, of the same model.
-        monitoring: least number of rows, and false-alarm rate.
+        rule: least number of rows, and false-alarm rate.
+        signatures: the marks of known faults, of the same model.
+        calibrated: how good the model's probabilities are; without it the accuracy is not estimated.
+        thresholds: folder where thresholds are kept; without it they are made anew.
+        scope: whose pictures the window holds.
         synthetic: whether the model was trained on drawn cells.
         torn_lines, corrupt_lines: what the reader of the window left out.
 
     Raises:
-        MonitoringError: the reference is empty, or the rows come from several models.
+        MonitoringError: the reference is empty or cannot be compared with, or the rows come from several models.
     """
     if reference.empty:
         raise MonitoringError("The model's reference has no rows. Assemble the model again with `dvc repro`.")
@@ -111,7 +177,8 @@ def judge(
             "Read the window with the run id of the reference's model."
         )
     columns: tuple[ColumnVerdict, ...] = ()
-    least = monitoring.minimum_rows
+    cause = None
+    least = rule.minimum_rows
     if len(current) < least:
         overall = Overall.INSUFFICIENT
         reason = f"Only {len(current)} observations of this model; at least {least} are needed to judge."
@@ -119,22 +186,31 @@ def judge(
         overall = Overall.INSUFFICIENT
         reason = f"The model's reference has only {len(reference)} rows; at least {least} are needed to judge."
     else:
-        columns = _judge_columns(reference, current, monitoring.false_alarm_rate)
-        overall = Overall.DRIFTED if any(column.drifted for column in columns) else Overall.STABLE
-        reason = _reason(columns, len(current))
+        comparison = Comparison(reference)
+        columns = _columns(comparison, reference, current, rule.rate, thresholds)
+        match = Marks(signatures, reference).nearest(comparison, current)
+        cause = _cause(columns, match)
+        overall = Overall.STABLE if cause is None else Overall.DRIFTED
+        reason = _reason(columns, cause, match, len(current))
+    accuracy, withheld = _accuracy(current, calibrated, overall, columns)
     times = current["time"]
     return Verdict(
         overall=overall,
+        cause=cause,
         reason=reason,
         rows=len(current),
         start=times.iloc[0].to_pydatetime() if len(current) else None,
         end=times.iloc[-1].to_pydatetime() if len(current) else None,
         columns=columns,
+        accuracy=accuracy,
+        accuracy_withheld=withheld,
         reference_rows=len(reference),
-        false_alarm_rate=monitoring.false_alarm_rate,
+        false_alarm_rate=rule.rate,
         run_id=str(reference["run_id"].iloc[0]),
         data_version=str(reference["data_version"].iloc[0]),
         model_version=int(current["model_version"].iloc[-1]) if len(current) else None,
+        site=scope.site,
+        instrument=scope.instrument,
         synthetic=synthetic,
         torn_lines=torn_lines,
         corrupt_lines=corrupt_lines,
@@ -142,47 +218,93 @@ def judge(
     )
 
 
-def _judge_columns(reference: pd.DataFrame, current: pd.DataFrame, rate: float) -> tuple[ColumnVerdict, ...]:
-    thresholds = calibrate(reference, len(current), rate)
-    found = distances(reference, current)
+def _columns(
+    comparison: Comparison, reference: pd.DataFrame, current: pd.DataFrame, rate: float, folder: Path | None
+) -> tuple[ColumnVerdict, ...]:
+    if folder is None:
+        known = Thresholds.calibrate(comparison, len(current))
+    else:
+        known = Thresholds.kept(comparison, reference, len(current), folder)
+    thresholds, found = known.of(comparison, current, rate), comparison.distances(current)
+    expected: dict[str, float | str] = {**comparison.expected(current), FEATURES: ""}
+    seen: dict[str, float | str] = {**{name: float(current[name].mean()) for name in (*OPTICS, *SEEN)}, FEATURES: ""}
+    expected[CASE_MIX], seen[CASE_MIX] = _moved_type(reference[CASE_MIX], current[CASE_MIX])
     columns = [
         ColumnVerdict(
             name=name,
+            kind=KINDS[name],
             statistic=found[name],
             threshold=thresholds[name],
             drifted=found[name] > thresholds[name],
-            reference=_centre(reference[name]),
-            current=_centre(current[name]),
+            reference=expected[name],
+            current=seen[name],
         )
         for name in JUDGED
     ]
     return tuple(sorted(columns, key=lambda column: column.ratio, reverse=True))
 
 
-def _centre(column: pd.Series) -> float | str:
-    if column.name != CASE_MIX:
-        return float(column.mean())
-    name, count = Counter(column).most_common(1)[0]
-    return f"{name} {count / len(column):.0%}"
+def _moved_type(reference: pd.Series, current: pd.Series) -> tuple[str, str]:
+    """The type whose share moved furthest, with its share in both."""
+    before, now = (column.value_counts(normalize=True) for column in (reference, current))
+    name = max(map(str, CELL_TYPES), key=lambda cell: abs(now.get(cell, 0.0) - before.get(cell, 0.0)))
+    return f"{name} {before.get(name, 0.0):.0%}", f"{name} {now.get(name, 0.0):.0%}"
 
 
-def _reason(columns: tuple[ColumnVerdict, ...], rows: int) -> str:
-    moved = [column for column in columns if column.drifted]
-    if not moved:
+def _cause(columns: tuple[ColumnVerdict, ...], match: Match) -> Cause | None:
+    if moved := _moved(columns, Kind.OPTICS):
+        return Cause.SIZE if set(moved) <= set(_CUT) else match.cause
+    if _moved(columns, Kind.NETWORK):
+        return Cause.CONTENT
+    return Cause.CASE_MIX if _moved(columns, Kind.CASE_MIX) else None
+
+
+def _moved(columns: tuple[ColumnVerdict, ...], kind: Kind) -> list[str]:
+    return [column.name for column in columns if column.drifted and column.kind is kind]
+
+
+def _reason(columns: tuple[ColumnVerdict, ...], cause: Cause | None, match: Match, rows: int) -> str:
+    if cause is None:
         nearest = columns[0]
         return (
-            f"No column of {rows} observations is over its threshold; "
-            f"nearest is {nearest.name} at {nearest.ratio:.0%} of it."
+            f"Nothing in {rows} observations is over its threshold; nearest is {nearest.name} at {nearest.ratio:.0%} "
+            "of it."
         )
-    if [column.name for column in moved] == [CASE_MIX]:
+    mix = next(column for column in columns if column.name == CASE_MIX)
+    shares = f"{mix.reference} in the reference, {str(mix.current).rsplit(' ', 1)[1]} now"
+    if cause is Cause.CASE_MIX:
         return (
-            f"Only the predicted classes moved, by {moved[0].statistic:.0%} of the pictures: other patients look like "
-            "this, and so does a network that errs; the pictures themselves measure as before."
+            f"Only the mix of predicted types changed ({shares}): other patients look like this, and so does a network "
+            "that errs; within each type the pictures measure as before."
         )
-    first = next(column for column in moved if column.name in MEASURED)
-    others = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
-    mix = "; the predicted classes moved too, so rule out a change of patients first"
+    also = f"; the mix of predicted types changed too ({shares})" if mix.drifted else ""
+    seen = _moved(columns, Kind.NETWORK)
+    if cause is Cause.CONTENT:
+        return (
+            f"The network sees other cells than it was measured on ({listed(seen)}), though within each type the "
+            f"pictures measure as before{also}."
+        )
+    moved = _moved(columns, Kind.OPTICS)
+    like = "nearest is" if cause is Cause.OTHER else "most like"
+    fault = "" if set(moved) <= set(_CUT) else f", {like} {str(match.fault).replace('_', ' ')}"
+    otherwise = ", and the network sees them otherwise" if seen else ""
     return (
-        f"{len(moved)} of {len(columns)} columns moved, {first.name} from a mean of {first.reference:.4g} to "
-        f"{first.current:.4g}{others}{mix if CASE_MIX in [column.name for column in moved] else ''}."
+        f"{SAID[cause]}{fault}: within each predicted type {len(moved)} of {len(OPTICS)} measures of the pictures "
+        f"moved ({listed(moved)}){otherwise}{also}."
     )
+
+
+def _accuracy(
+    current: pd.DataFrame, calibrated: Calibrated | None, overall: Overall, columns: tuple[ColumnVerdict, ...]
+) -> tuple[Accuracy | None, str]:
+    """The estimate, or why there is none: probabilities hold for pictures like those they were calibrated on."""
+    if overall is Overall.INSUFFICIENT:
+        return None, "There are too few observations."
+    if _moved(columns, Kind.OPTICS) or _moved(columns, Kind.NETWORK):
+        return None, (
+            "The pictures are not like those that the model's probabilities were calibrated on, so these cannot say "
+            "how many answers are right: label a sample."
+        )
+    if calibrated is None:
+        return None, "The model does not say how good its probabilities are."
+    return calibrated.estimate(current["confidence"]), ""

@@ -18,8 +18,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from bloodyspy.errors import MonitoringError
-from bloodyspy.params import Monitoring
-from monitoring.drift import Verdict
+from monitoring.drift import Rule, Scope, Verdict
+from monitoring.thresholds import content_digest
 
 logger = logging.getLogger(__name__)
 
@@ -96,16 +96,13 @@ def read_check(folder: Path) -> Check:
     return Check(folder, verdict)
 
 
-def check_name(reference: pd.DataFrame, current: pd.DataFrame, monitoring: Monitoring) -> str:
+def check_name(reference: pd.DataFrame, current: pd.DataFrame, rule: Rule, scope: Scope) -> str:
     """Folder name of the check of one window: when the window ends, whose it is, and a digest of all that decides.
 
     The same window held against the same reference by the same rule has the same name, so it is judged and told once,
     however often the clock asks. Names sort by time.
     """
-    rule = monitoring.model_dump_json(exclude={"retention_days", "log_days"})
-    digest = hashlib.sha256(rule.encode())
-    for frame in (reference, current):
-        digest.update(f"{list(frame.columns)}{len(frame)}".encode())
-        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    told = f"{rule}{scope}{content_digest(reference)}{content_digest(current)}"
+    digest = hashlib.sha256(told.encode())
     end = f"{current['time'].iloc[-1]:%Y%m%dT%H%M%SZ}" if len(current) else "no-rows"
     return f"{end}-{str(reference['run_id'].iloc[0])[:8]}-{digest.hexdigest()[:12]}"

@@ -77,10 +77,10 @@ def _table(verdict: Verdict) -> str:
 <th>ratio</th><th></th></tr></thead><tbody>
 {rows}
 </tbody></table>
-<p class="note">Reference and window: means; for <code>{CASE_MIX}</code> the most frequent class. Distance:
-Kolmogorov-Smirnov statistic; for <code>{CASE_MIX}</code> the total variation distance of the class shares. Ratio:
-distance over threshold, the dark mark is 1. A change of patients moves <code>{CASE_MIX}</code>, and with it the image
-statistics: read it first.</p>"""
+<p class="note">Reference and window: means, the reference's at the window's mix of predicted types; for
+<code>{CASE_MIX}</code> the type that moved most. Distance: Kolmogorov's within the predicted type; for
+<code>{CASE_MIX}</code> the total variation distance of the shares; for <code>embedding</code> the maximum mean
+discrepancy of what the network sees. Ratio: distance over threshold, the dark mark is 1.</p>"""
 
 
 def _row(column: ColumnVerdict) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pandas as pd
 from numpy.typing import NDArray
+from observed import signatures
 from onnx import TensorProto, helper, numpy_helper
 from pictures import tinted
 
@@ -161,7 +162,7 @@ def familiarity() -> Familiarity:
     """Of mean colours about grey that differ in red only."""
     axes = np.eye(len(COMPARED)) / 100
     red = np.eye(3, dtype=np.float32)[:, :1]
-    return Familiarity(np.full(3, 128.0, np.float32), red, np.full(len(COMPARED), 100.0), axes)
+    return Familiarity(np.full(3, 128.0, np.float32), red, np.full(1, 10.0), np.full(len(COMPARED), 100.0), axes)
 
 
 def judged(
@@ -170,7 +171,7 @@ def judged(
     """An observation of an answer (8,), judged by the permissive policy; of the golden picture where none is told."""
     seen = statistics or describe(golden_picture())
     answer = np.asarray(probabilities, np.float32)
-    return Observation.of(seen, answer, answer_policy().judge(answer, 0.5, 1.0, seen), provenance)
+    return Observation.of(seen, answer, answer_policy().judge(answer, 0.5, 1.0, seen), np.zeros(16), provenance)
 
 
 def observations_of(share_right: float, n: int = 400, seed: int = 0) -> tuple[NDArray[np.int64], list[Observation]]:
@@ -264,6 +265,7 @@ def make_artefact(
     (place / artifact.METRICS).write_text((scores or scores_of(share_right)).model_dump_json(indent=2))
     (place / POLICY).write_text((policy or answer_policy()).model_dump_json(indent=2))
     familiarity().write(place)
+    (place / artifact.SIGNATURES).write_text(signatures().model_dump_json(indent=2))
     Head(graph_weights(seed), np.zeros(8, np.float32), np.eye(8, dtype=np.float32)).write(place)
     write_card(place, previous)
     seen = judged(np.full(8, 1 / 8), Provenance(run_id, data_version))

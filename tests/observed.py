@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 
 from bloodyspy.cells import CELL_TYPES
+from bloodyspy.images.corruption import Shift
 from bloodyspy.images.statistics import STATISTICS
-from bloodyspy.observation import COLUMNS, PROBABILITIES
+from bloodyspy.model.familiarity import COMPARED
+from bloodyspy.model.signatures import Signature, Signatures
+from bloodyspy.observation import COLUMNS, EMBEDDING, PROBABILITIES
 
 RUN = "a" * 32
 START = datetime(2026, 11, 22, 23, 55, tzinfo=UTC)
@@ -33,8 +36,25 @@ def observed(
     frame["confidence"] = random.beta(8, 2, rows)
     frame["novelty"], frame["foreignness"] = random.beta(2, 8, rows), random.gamma(9, 0.1, rows)
     frame["action"], frame["reasons"] = "auto", ""
+    frame[list(EMBEDDING)] = random.normal(size=(rows, len(EMBEDDING))) + np.eye(8, len(EMBEDDING))[cells] * 4
     frame["run_id"], frame["data_version"] = run_id, "d" * 32
     return frame[list(COLUMNS)]
+
+
+def signatures() -> Signatures:
+    """Marks of three faults on such rows; ``stain`` of :func:`observed` leaves the first."""
+    marks = {
+        Shift.STAIN: {"blue_yellow": 1.0, "green_red": 1.0, "saturation": 1.0},
+        Shift.BLUR: {"sharpness": -1.0, "edges": -1.0, "noise": -1.0},
+        Shift.ILLUMINATION: {"brightness": -1.0, "background": -1.0, "lightest": -1.0},
+    }
+    return Signatures(
+        images=16,
+        known=tuple(
+            Signature(kind=kind, severity=3, changes={name: mark.get(name, 0.0) for name in COMPARED})
+            for kind, mark in marks.items()
+        ),
+    )
 
 
 def live(frame: pd.DataFrame, start: datetime = START, seconds: float = 1.0) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import ArtefactInvalid
-from bloodyspy.evaluation import cost, external, no_cells, seeds, selective, stress
+from bloodyspy.evaluation import cost, external, no_cells, seeds, selective, signatures, stress
 from bloodyspy.evaluation.calibration import Reliability, calibration
 from bloodyspy.evaluation.model_card.previous import read_previous
 from bloodyspy.evaluation.model_card.writing import write_card
@@ -104,6 +104,7 @@ def assemble(name: str, s: Settings, p: Params, unseal: Unseal) -> Artefact:
     # The draft has no digest yet: its scores and its reference are still to be made, by what will be sealed.
     classifier = Classifier(Artefact(path=building, spec=spec, digest=""), s.threads)
     reference(classifier, s, parts["calibration"]).to_parquet(building / artifact.REFERENCE, index=False)
+    _write(building / artifact.SIGNATURES, signatures.measure(s, parts["calibration"]))
     _write(building / artifact.GOLDEN, golden.make(classifier, draw_each(_DRAWN)))
 
     parts["test"] = unseal(fit, artifact.sha256(building / artifact.NETWORK))

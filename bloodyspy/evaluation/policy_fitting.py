@@ -35,7 +35,7 @@ def fit_familiarity(
     """
     middle = seen.astype(np.float64).mean(axis=0)
     kept = max(1, min(directions, seen.shape[1] // 4, len(seen) - 1))
-    _, vectors = np.linalg.eigh(np.cov(seen, rowvar=False).reshape(seen.shape[1], seen.shape[1]))  # rising order
+    values, vectors = np.linalg.eigh(np.cov(seen, rowvar=False).reshape(seen.shape[1], seen.shape[1]))  # rising order
     told = np.array([compared(one) for one in statistics])
     ordinary, unit = told.mean(axis=0), np.maximum(told.std(axis=0), 1e-6)
     spread, _ = ledoit_wolf((told - ordinary) / unit, assume_centered=True)
@@ -44,6 +44,7 @@ def fit_familiarity(
     return Familiarity(
         seen=middle.astype(np.float32),
         directions=vectors[:, -kept:].astype(np.float32),
+        spread=np.sqrt(np.maximum(values[-kept:], 1e-12)),
         ordinary=ordinary,
         axes=axes / unit[:, None],
     )

@@ -70,7 +70,8 @@ def describe(pixels: NDArray[np.uint8]) -> ImageStatistics:
     threshold, _ = cv2.threshold(lightness, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     _, laplacian_spread = cv2.meanStdDev(cv2.Laplacian(lightness, cv2.CV_16S))
     ripple = cv2.filter2D(lightness, cv2.CV_16S, _IMMERKAER)[1:-1, 1:-1]
-    # Whole numbers until the root, which NumPy rounds as IEEE 754 asks: cv2.magnitude's last bits depend on the address.
+    # Whole numbers up to the root, which NumPy rounds as IEEE 754 asks: the last bits of cv2.magnitude depend on the
+    # address.
     across, down = cv2.Sobel(lightness, cv2.CV_32F, 1, 0), cv2.Sobel(lightness, cv2.CV_32F, 0, 1)
     gradient = np.sqrt(across * across + down * down)
     saturation = cv2.mean(cv2.cvtColor(square, cv2.COLOR_RGB2HSV))[1]

@@ -102,13 +102,14 @@ class Classifier:
         inferred = self._graph.infer(batch)
         probabilities = tempered(inferred.probabilities, self.spec.temperature)
         novelty = self.familiarity.novelty(inferred.features)
+        places = self.familiarity.embedding(inferred.features)
         verdicts = (
             self.policy.judge(answer, float(new), self.familiarity.foreignness(seen), seen)
             for seen, answer, new in zip(statistics, probabilities, novelty, strict=True)
         )
         return [
-            Observation.of(seen, answer, verdict, self.spec.provenance)
-            for seen, answer, verdict in zip(statistics, probabilities, verdicts, strict=True)
+            Observation.of(seen, answer, verdict, place, self.spec.provenance)
+            for seen, answer, verdict, place in zip(statistics, probabilities, verdicts, places, strict=True)
         ]
 
     def observe(self, payload: bytes, max_pixels: int = MAX_PIXELS) -> Observation:

@@ -4,6 +4,9 @@
 microscope and the camera at home make them, and a picture from elsewhere, or of something else, breaks that.
 *Novelty* is of what the network sees in it: the training cells fill few of the directions of its feature space, and
 what is no cell points out of them, however sure the network's head is of its answer.
+
+Where among these directions a picture lies, in the few in which the training cells differ most, is its *embedding*:
+small enough to stand in every observation, so that live pictures can be compared with the reference's.
 """
 
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from bloodyspy.errors import ArtefactInvalid
 from bloodyspy.images.statistics import STATISTICS, ImageStatistics
+from bloodyspy.observation import EMBEDDING
 
 FAMILIARITY = "familiarity.npz"
 
@@ -39,7 +43,9 @@ class Familiarity:
     seen: NDArray[np.float32]
     """Mean of what the head sees of them, (channels,)."""
     directions: NDArray[np.float32]
-    """In which they lie from there: orthonormal columns, (channels, directions)."""
+    """In which they lie from there, the widest last: orthonormal columns, (channels, directions)."""
+    spread: NDArray[np.float64]
+    """Standard deviation of the training pictures in each of them, (directions,)."""
     ordinary: NDArray[np.float64]
     """Mean of their statistics, (16,)."""
     axes: NDArray[np.float64]
@@ -62,6 +68,21 @@ class Familiarity:
         share = np.divide(inside, whole, out=np.ones_like(whole), where=whole > 0)
         return np.asarray(np.sqrt(np.clip(1 - share**2, 0, 1)))
 
+    def embedding(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Place of pictures in the widest of the directions of the training cells, in standard deviations of theirs.
+
+        Args:
+            features: maps of n pictures, (n, rows, columns, channels).
+
+        Returns:
+            (n, 16), the widest first; 0 where the network has fewer directions.
+        """
+        wanted = min(len(EMBEDDING), self.directions.shape[1])
+        place = np.zeros((len(features), len(EMBEDDING)))
+        inside = (pooled(features) - self.seen).astype(np.float64) @ self.directions[:, -wanted:]
+        place[:, :wanted] = (inside / self.spread[-wanted:])[:, ::-1]
+        return place
+
     def foreignness(self, statistics: ImageStatistics) -> float:
         """Mahalanobis' distance of a picture's statistics from those of the training pictures, in deviations."""
         return float(np.linalg.norm((compared(statistics) - self.ordinary) @ self.axes) / len(COMPARED) ** 0.5)
@@ -72,6 +93,7 @@ class Familiarity:
             folder / FAMILIARITY,
             seen=self.seen,
             directions=self.directions,
+            spread=self.spread,
             ordinary=self.ordinary,
             axes=self.axes,
         )
@@ -85,6 +107,6 @@ class Familiarity:
         """
         try:
             with np.load(folder / FAMILIARITY, allow_pickle=False) as held:
-                return cls(*(held[name] for name in ("seen", "directions", "ordinary", "axes")))
+                return cls(*(held[name] for name in ("seen", "directions", "spread", "ordinary", "axes")))
         except (ValueError, KeyError, BadZipFile, EOFError) as exc:
             raise ArtefactInvalid(folder, f"{FAMILIARITY} is of another format ({exc})") from exc

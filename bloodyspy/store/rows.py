@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
 from bloodyspy.cells import CELL_TYPES
-from bloodyspy.observation import COLUMNS, LIVE_COLUMNS
+from bloodyspy.observation import COLUMNS, EMBEDDING, LIVE_COLUMNS
 from bloodyspy.policy import Action
 
 ALL: tuple[str, ...] = (*COLUMNS, *LIVE_COLUMNS)
@@ -36,7 +36,10 @@ _WORDS = {
 _WHOLE = {"width", "height", "picture", "model_version"}
 _NAMES = {"predicted": [str(cell) for cell in CELL_TYPES], "action": [str(action) for action in Action]}
 """What alone such a column may say."""
-_OPTIONAL: dict[str, str | int] = {"picture": 0, "site": "", "instrument": "", "specimen": ""}
+_OPTIONAL: dict[str, str | int | float] = {
+    **{"picture": 0, "site": "", "instrument": "", "specimen": ""},
+    **dict.fromkeys(EMBEDDING, 0.0),
+}
 """What rows of earlier releases, which have no such column, are taken to say."""
 
 _TIME = pa.timestamp("us", "UTC")

@@ -158,6 +158,17 @@ def test_what_points_out_of_the_directions_of_the_training_cells_is_new() -> Non
     assert novelty(np.zeros(8)) == 0
 
 
+def test_a_picture_is_placed_in_deviations_along_the_widest_directions_first() -> None:
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(4000, 8)) * [1, 9, 1, 1, 4, 1, 1, 1] + 5
+    learnt = fit_familiarity(seen.astype(np.float32), home(4000), directions=2)
+    place = learnt.embedding((learnt.seen + np.eye(8)[[1, 4]] * [[18], [4]]).astype(np.float32)[:, None, None, :])
+    assert place.shape == (2, 16)
+    assert np.abs(place[0, :2]) == pytest.approx([2, 0], abs=0.1)
+    assert np.abs(place[1, :2]) == pytest.approx([0, 1], abs=0.1)
+    assert not place[:, 2:].any()
+
+
 def test_feature_maps_are_pooled_before_they_are_placed() -> None:
     """Two maps that point either way have no direction together but the one they share."""
     maps = np.array([[[[3.0, 4.0, 128.0], [3.0, -4.0, 128.0]]]], np.float32)
@@ -199,7 +210,9 @@ def test_what_the_policy_did_is_counted() -> None:
     limits = answer_policy(novelty=NEAR)
     told = [(answer(0), 0.2), (answer(1), 0.2), (answer(2), 0.5), (answer(3), 0.9)]
     observations = [
-        Observation.of(STATISTICS, p.astype(np.float32), limits.judge(p, novelty, 1.0, STATISTICS), provenance)
+        Observation.of(
+            STATISTICS, p.astype(np.float32), limits.judge(p, novelty, 1.0, STATISTICS), np.zeros(16), provenance
+        )
         for p, novelty in told
     ]
     found = selective.measure(np.array([0, 2, 2, 3]), observations)
