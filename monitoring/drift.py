@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bloodyspy.cells import CELL_TYPES
@@ -176,8 +178,7 @@ def judge(
             f"Observations of {len(models)} models cannot be judged together ({', '.join(sorted(models))}). "
             "Read the window with the run id of the reference's model."
         )
-    columns: tuple[ColumnVerdict, ...] = ()
-    cause = None
+    found = NOTHING
     least = rule.minimum_rows
     if len(current) < least:
         overall = Overall.INSUFFICIENT
@@ -187,21 +188,23 @@ def judge(
         reason = f"The model's reference has only {len(reference)} rows; at least {least} are needed to judge."
     else:
         comparison = Comparison(reference)
-        columns = _columns(comparison, reference, current, rule.rate, thresholds)
-        match = Marks(signatures, reference).nearest(comparison, current)
-        cause = _cause(columns, match)
-        overall = Overall.STABLE if cause is None else Overall.DRIFTED
-        reason = _reason(columns, cause, match, len(current))
-    accuracy, withheld = _accuracy(current, calibrated, overall, columns)
+        if thresholds is None:
+            known = Thresholds.calibrate(comparison, len(current))
+        else:
+            known = Thresholds.kept(comparison, reference, len(current), thresholds)
+        found = find(comparison, known, Marks(signatures, reference), current, rule.rate)
+        overall = Overall.STABLE if found.cause is None else Overall.DRIFTED
+        reason = found.reason(len(current))
+    accuracy, withheld = _accuracy(current, calibrated, overall, found)
     times = current["time"]
     return Verdict(
         overall=overall,
-        cause=cause,
+        cause=found.cause,
         reason=reason,
         rows=len(current),
         start=times.iloc[0].to_pydatetime() if len(current) else None,
         end=times.iloc[-1].to_pydatetime() if len(current) else None,
-        columns=columns,
+        columns=found.columns,
         accuracy=accuracy,
         accuracy_withheld=withheld,
         reference_rows=len(reference),
@@ -218,89 +221,113 @@ def judge(
     )
 
 
-def _columns(
-    comparison: Comparison, reference: pd.DataFrame, current: pd.DataFrame, rate: float, folder: Path | None
-) -> tuple[ColumnVerdict, ...]:
-    if folder is None:
-        known = Thresholds.calibrate(comparison, len(current))
-    else:
-        known = Thresholds.kept(comparison, reference, len(current), folder)
-    thresholds, found = known.of(comparison, current, rate), comparison.distances(current)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How far a window is from a reference, and what has probably changed."""
+
+    columns: tuple[ColumnVerdict, ...]
+    """The furthest from normal first."""
+    match: Match | None
+    """The fault that the window is most like."""
+
+    @property
+    def cause(self) -> Cause | None:
+        """None where nothing is over its threshold."""
+        if moved := self.moved(Kind.OPTICS):
+            return Cause.SIZE if self.match is None or set(moved) <= set(_CUT) else self.match.cause
+        if self.moved(Kind.NETWORK):
+            return Cause.CONTENT
+        return Cause.CASE_MIX if self.moved(Kind.CASE_MIX) else None
+
+    def moved(self, kind: Kind) -> list[str]:
+        """Names of the distances of one kind that are over their thresholds."""
+        return [column.name for column in self.columns if column.drifted and column.kind is kind]
+
+    def reason(self, rows: int) -> str:
+        """One sentence for a person."""
+        cause = self.cause
+        if cause is None:
+            nearest = self.columns[0]
+            return (
+                f"Nothing in {rows} observations is over its threshold; nearest is {nearest.name} at "
+                f"{nearest.ratio:.0%} of it."
+            )
+        mix = next(column for column in self.columns if column.name == CASE_MIX)
+        shares = f"{mix.reference} in the reference, {str(mix.current).rsplit(' ', 1)[1]} now"
+        if cause is Cause.CASE_MIX:
+            return (
+                f"Only the mix of predicted types changed ({shares}): other patients look like this, and so does a "
+                "network that errs; within each type the pictures measure as before."
+            )
+        also = f"; the mix of predicted types changed too ({shares})" if mix.drifted else ""
+        seen, moved = self.moved(Kind.NETWORK), self.moved(Kind.OPTICS)
+        if cause is Cause.CONTENT:
+            return (
+                f"The network sees other cells than it was measured on ({listed(seen)}), though within each type the "
+                f"pictures measure as before{also}."
+            )
+        like = "nearest is" if cause is Cause.OTHER else "most like"
+        named = "" if self.match is None or set(moved) <= set(_CUT) else str(self.match.fault).replace("_", " ")
+        fault = f", {like} {named}" if named else ""
+        otherwise = ", and the network sees them otherwise" if seen else ""
+        return (
+            f"{SAID[cause]}{fault}: within each predicted type {len(moved)} of {len(OPTICS)} measures of the pictures "
+            f"moved ({listed(moved)}){otherwise}{also}."
+        )
+
+
+NOTHING = Found((), None)
+"""Of a window that was not compared."""
+
+
+def find(comparison: Comparison, known: Thresholds, marks: Marks, current: pd.DataFrame, rate: float) -> Found:
+    """Hold a window against a reference that was made ready.
+
+    Args:
+        comparison: of the reference.
+        known: its thresholds for windows of this size.
+        marks: of known faults, in the reference's own measure.
+        current: the window, with the columns of an observation.
+        rate: share of windows without any change that may have a distance over its threshold.
+    """
+    thresholds, distances = known.of(comparison, current, rate), comparison.distances(current)
     expected: dict[str, float | str] = {**comparison.expected(current), FEATURES: ""}
     seen: dict[str, float | str] = {**{name: float(current[name].mean()) for name in (*OPTICS, *SEEN)}, FEATURES: ""}
-    expected[CASE_MIX], seen[CASE_MIX] = _moved_type(reference[CASE_MIX], current[CASE_MIX])
+    expected[CASE_MIX], seen[CASE_MIX] = _moved_type(comparison.counts, current[CASE_MIX])
     columns = [
         ColumnVerdict(
             name=name,
             kind=KINDS[name],
-            statistic=found[name],
+            statistic=distances[name],
             threshold=thresholds[name],
-            drifted=found[name] > thresholds[name],
+            drifted=distances[name] > thresholds[name],
             reference=expected[name],
             current=seen[name],
         )
         for name in JUDGED
     ]
-    return tuple(sorted(columns, key=lambda column: column.ratio, reverse=True))
+    ordered = tuple(sorted(columns, key=lambda column: column.ratio, reverse=True))
+    return Found(ordered, marks.nearest(comparison, current))
 
 
-def _moved_type(reference: pd.Series, current: pd.Series) -> tuple[str, str]:
-    """The type whose share moved furthest, with its share in both."""
-    before, now = (column.value_counts(normalize=True) for column in (reference, current))
-    name = max(map(str, CELL_TYPES), key=lambda cell: abs(now.get(cell, 0.0) - before.get(cell, 0.0)))
-    return f"{name} {before.get(name, 0.0):.0%}", f"{name} {now.get(name, 0.0):.0%}"
-
-
-def _cause(columns: tuple[ColumnVerdict, ...], match: Match) -> Cause | None:
-    if moved := _moved(columns, Kind.OPTICS):
-        return Cause.SIZE if set(moved) <= set(_CUT) else match.cause
-    if _moved(columns, Kind.NETWORK):
-        return Cause.CONTENT
-    return Cause.CASE_MIX if _moved(columns, Kind.CASE_MIX) else None
-
-
-def _moved(columns: tuple[ColumnVerdict, ...], kind: Kind) -> list[str]:
-    return [column.name for column in columns if column.drifted and column.kind is kind]
-
-
-def _reason(columns: tuple[ColumnVerdict, ...], cause: Cause | None, match: Match, rows: int) -> str:
-    if cause is None:
-        nearest = columns[0]
-        return (
-            f"Nothing in {rows} observations is over its threshold; nearest is {nearest.name} at {nearest.ratio:.0%} "
-            "of it."
-        )
-    mix = next(column for column in columns if column.name == CASE_MIX)
-    shares = f"{mix.reference} in the reference, {str(mix.current).rsplit(' ', 1)[1]} now"
-    if cause is Cause.CASE_MIX:
-        return (
-            f"Only the mix of predicted types changed ({shares}): other patients look like this, and so does a network "
-            "that errs; within each type the pictures measure as before."
-        )
-    also = f"; the mix of predicted types changed too ({shares})" if mix.drifted else ""
-    seen = _moved(columns, Kind.NETWORK)
-    if cause is Cause.CONTENT:
-        return (
-            f"The network sees other cells than it was measured on ({listed(seen)}), though within each type the "
-            f"pictures measure as before{also}."
-        )
-    moved = _moved(columns, Kind.OPTICS)
-    like = "nearest is" if cause is Cause.OTHER else "most like"
-    fault = "" if set(moved) <= set(_CUT) else f", {like} {str(match.fault).replace('_', ' ')}"
-    otherwise = ", and the network sees them otherwise" if seen else ""
-    return (
-        f"{SAID[cause]}{fault}: within each predicted type {len(moved)} of {len(OPTICS)} measures of the pictures "
-        f"moved ({listed(moved)}){otherwise}{also}."
-    )
+def _moved_type(counts: NDArray[np.int64], current: pd.Series) -> tuple[str, str]:
+    """The type whose share moved furthest, with its share in reference and window."""
+    now = current.value_counts(normalize=True)
+    shares = {
+        str(cell): (count / counts.sum(), now.get(str(cell), 0.0))
+        for cell, count in zip(CELL_TYPES, counts, strict=True)
+    }
+    name = max(shares, key=lambda cell: abs(shares[cell][1] - shares[cell][0]))
+    return f"{name} {shares[name][0]:.0%}", f"{name} {shares[name][1]:.0%}"
 
 
 def _accuracy(
-    current: pd.DataFrame, calibrated: Calibrated | None, overall: Overall, columns: tuple[ColumnVerdict, ...]
+    current: pd.DataFrame, calibrated: Calibrated | None, overall: Overall, found: Found
 ) -> tuple[Accuracy | None, str]:
     """The estimate, or why there is none: probabilities hold for pictures like those they were calibrated on."""
     if overall is Overall.INSUFFICIENT:
         return None, "There are too few observations."
-    if _moved(columns, Kind.OPTICS) or _moved(columns, Kind.NETWORK):
+    if found.moved(Kind.OPTICS) or found.moved(Kind.NETWORK):
         return None, (
             "The pictures are not like those that the model's probabilities were calibrated on, so these cannot say "
             "how many answers are right: label a sample."
