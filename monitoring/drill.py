@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import track
+from rich.table import Table
 
 from bloodyspy.cells import CellType
 from bloodyspy.errors import ImageError, MonitoringError
@@ -169,6 +170,36 @@ def drill(
     return Drill(
         run_id=spec.run_id, synthetic=spec.synthetic, window=window, rate=rate, pictures=len(clean), tried=tuple(tried)
     )
+
+
+def table(done: Drill) -> Table:
+    """What came of it, for a terminal: a row a fault, a column a severity."""
+    severities = sorted({one.severity for one in done.tried if one.severity is not None})
+    normal = done.of("none")
+    drawn = " (synthetic: drawn cells)" if done.synthetic else ""
+    shown = Table(
+        *("fault", *(f"caught at {severity}" for severity in severities), "named rightly", "pictures until caught"),
+        title=f"Windows of {done.window} from {done.pictures} held-out pictures{drawn}",
+        caption=f"Without any fault {normal.drifted.times} of {normal.drifted.windows} windows are called drifted; "
+        f"held to {done.rate:.2%}. Named and until caught: at severity {', '.join(map(str, severities))}.",
+    )
+    for fault in dict.fromkeys(one.fault for one in done.tried if one.severity is not None):
+        grades = [done.of(fault, severity) for severity in severities]
+        shown.add_row(
+            fault.replace("_", " "),
+            *(f"{one.drifted.share:.0%}" for one in grades),
+            ", ".join(f"{one.named.share:.0%}" for one in grades if one.named),
+            ", ".join("-" if one.delay is None else f"{one.delay:.0f}" for one in grades),
+        )
+    for one in done.tried:
+        if one.severity is None and one is not normal:
+            delay = "-" if one.delay is None else f"{one.delay:.0f}"
+            name = f"{MIX_TIMES:.0f} times the {MIX}s" if one.fault == "case mix" else one.fault
+            blank = [""] * (len(severities) - 1)
+            shown.add_row(
+                name, f"{one.drifted.share:.0%}", *blank, f"{one.named.share:.0%}" if one.named else "", delay
+            )
+    return shown
 
 
 def observed(classifier: Classifier, payloads: Sequence[bytes], threads: int) -> pd.DataFrame:
