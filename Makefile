@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lifecycle test check bench bench-accuracy bench-training bench-inference bench-policy bench-promotion bench-serving bench-smears bench-store lock clean
+.PHONY: help install lifecycle test check bench bench-accuracy bench-drift bench-training bench-inference bench-policy bench-promotion bench-serving bench-smears bench-store lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 18
@@ -59,6 +59,9 @@ bench-promotion: $(READY) ## two rounds of champion and challengers on real imag
 
 bench-smears: $(READY) ## simulated smears of known composition, from the best model's answers to the sealed images
 	$(BIN)/python -m benchmarks smears
+
+bench-drift: $(READY) ## false alarms, power and cost of the drift check, on real images
+	$(BIN)/python -m benchmarks drift
 
 bench-store: $(READY) ## a million observations collected, compacted and queried
 	$(BIN)/python -m benchmarks store

@@ -22,10 +22,12 @@ from benchmarks.champion import champion
 from benchmarks.laboratory import IMAGES, commit
 from bloodyspy.evaluation.intervals import wilson
 from bloodyspy.evaluation.scoring import part_of
+from bloodyspy.model.artifact import NETWORK, read_digests
 from bloodyspy.model.classifier import Classifier
+from bloodyspy.model.fits import read_fit
+from bloodyspy.model.signatures import Signatures
 from bloodyspy.model.timing import machine
 from bloodyspy.promotion import ledger
-from bloodyspy.promotion.events import Why
 from bloodyspy.settings import Settings
 from monitoring.accuracy import Calibrated
 from monitoring.check import read_reference
@@ -78,13 +80,8 @@ def _keep(known: dict[str, object]) -> None:
 def held_out(s: Settings, classifier: Classifier) -> pd.DataFrame:
     """Observations of the validation, the calibration and the sealed part, with what they are; the look is counted."""
     artefact = classifier.artefact
-    images = pd.concat(
-        [
-            part_of(s, "validation"),
-            part_of(s, "calibration"),
-            ledger.for_version(s, Why.REHEARSAL, artefact, None),
-        ]
-    )
+    sealed = ledger.for_fit(s, read_fit(s.fit(artefact.spec.candidate)), read_digests(artefact.path)[NETWORK])
+    images = pd.concat([part_of(s, "validation"), part_of(s, "calibration"), sealed])
     seen = observed(classifier, [(s.data / path).read_bytes() for path in images["path"]], 2)
     return seen.assign(part=images["part"].to_numpy(), actual=images["cell_type"].to_numpy())
 
@@ -128,8 +125,6 @@ def accuracy(classifier: Classifier, pictures: pd.DataFrame) -> dict[str, object
     truth = float(np.mean(foreign["predicted"].to_numpy() == [file.parent.name for file in files]))
     trial = foreign.sample(200, random_state=0)
     live = trial.assign(time=pd.Timestamp.now("UTC"), model_version=1)
-    from bloodyspy.model.signatures import Signatures
-
     folder = classifier.artefact.path
     reference, marks = read_reference(classifier.artefact), Signatures.read(folder)
     verdict = judge(reference, live, Rule(50, RATE), marks, calibrated=calibrated)
@@ -181,7 +176,8 @@ def cost(classifier: Classifier, pictures: pd.DataFrame) -> dict[str, object]:
             assert run.dict()["metrics"]
 
     seconds: dict[str, list[float]] = {"verdict": [], "evidently": []}
-    ours(), theirs()
+    ours()
+    theirs()
     for _ in range(7):
         for name, way in (("verdict", ours), ("evidently", theirs)):
             begun = time.perf_counter()
