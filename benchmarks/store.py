@@ -20,13 +20,17 @@ from rich.console import Console
 from rich.table import Table
 
 from bloodyspy.cells import CELL_TYPES
+from bloodyspy.images.corruption import Shift
 from bloodyspy.images.statistics import STATISTICS
-from bloodyspy.observation import COLUMNS, LIVE_COLUMNS, PROBABILITIES
+from bloodyspy.model.familiarity import COMPARED
+from bloodyspy.model.signatures import Signature, Signatures
+from bloodyspy.observation import COLUMNS, EMBEDDING, LIVE_COLUMNS, PROBABILITIES
 from bloodyspy.store.collecting import collect
 from bloodyspy.store.place import Place
 from bloodyspy.store.record import latest
 from bloodyspy.store.upkeep import compact
 from bloodyspy.store.windows import Wanted, window
+from monitoring.drift import Rule, judge
 
 ROWS = int(os.environ.get("ROWS", "1000000"))
 DAYS, WORKERS, WINDOW = 30, 4, 10_000
@@ -46,6 +50,7 @@ def write(turn: int) -> str:
         values = random.normal(120, 30, (rows, len(STATISTICS)))
         shares = random.dirichlet(np.full(len(CELL_TYPES), 0.2), rows)
         doubt = random.beta(2, 8, (rows, 2))
+        places = random.normal(size=(rows, len(EMBEDDING))).round(3)
         start = START + timedelta(days=day + turn / ROUNDS)
         texts: list[list[str]] = [[] for _ in range(WORKERS)]
         for row in range(rows):
@@ -54,6 +59,7 @@ def write(turn: int) -> str:
             content |= {"width": 360, "height": 363, **dict(zip(PROBABILITIES, shares[row].tolist(), strict=True))}
             content |= {"predicted": str(CELL_TYPES[cell]), "confidence": float(shares[row, cell])}
             content |= {"novelty": float(doubt[row, 0]), "foreignness": float(doubt[row, 1])}
+            content |= dict(zip(EMBEDDING, places[row].tolist(), strict=True))
             content |= {"action": "auto", "reasons": "", "run_id": RUNS[day >= 20], "data_version": "d" * 32}
             moment = start + timedelta(seconds=86_400 / ROUNDS * row / rows)
             content |= {
@@ -90,6 +96,16 @@ def newest() -> str:
     return f"{len(window(place(), Wanted(run_id=RUNS[1]), WINDOW).frame):,} rows"
 
 
+def judged() -> str:
+    """The reference is rows of the same model, of the day before; thresholds are made anew."""
+    until = START + timedelta(days=29)
+    reference = window(place(), Wanted(run_id=RUNS[1], until=until), 500).frame
+    newest = window(place(), Wanted(run_id=RUNS[1], since=until), WINDOW).frame
+    mark = Signature(kind=Shift.STAIN, severity=3, changes=dict.fromkeys(COMPARED, 1.0))
+    verdict = judge(reference, newest, Rule(50, 0.001), Signatures(images=1, known=(mark,)))
+    return f"{verdict.overall}: {len(verdict.columns)} distances of {verdict.rows:,} rows"
+
+
 def older_model() -> str:
     return f"{len(window(place(), Wanted(run_id=RUNS[0]), WINDOW).frame):,} rows"
 
@@ -116,6 +132,7 @@ STEPS: dict[str, Callable[[], str]] = {
     "collect, nothing is new": collect_all,
     "compact": compact_all,
     f"the newest {WINDOW:,} of the champion": newest,
+    f"the newest {WINDOW:,} of the champion judged": judged,
     f"the newest {WINDOW:,} of the model before": older_model,
     "two days of one site": one_site,
     "one smear": one_specimen,
