@@ -20,14 +20,47 @@ class Overall(StrEnum):
     INSUFFICIENT = "insufficient"
 
 
+class Kind(StrEnum):
+    """What is compared."""
+
+    OPTICS = "optics"
+    """Image statistics, within predicted type."""
+    NETWORK = "network"
+    """What the network sees: embedding, novelty, confidence, within predicted type."""
+    CASE_MIX = "case mix"
+    """Shares of the predicted types."""
+
+
+class Cause(StrEnum):
+    """The probable cause of a drift."""
+
+    STAIN = "stain"
+    EXPOSURE = "exposure"
+    FOCUS = "focus"
+    SIZE = "size"
+    CONTENT = "content"
+    """The cells look otherwise to the network though the pictures measure as before."""
+    CASE_MIX = "case mix"
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Accuracy(_Frozen):
+    """Estimate of the share of right answers in a window, made without labels, 0 to 1."""
+
+    value: float
+    low: float
+    """Of the 95 % interval."""
+    high: float
 
 
 class ColumnVerdict(_Frozen):
     """One column of a window against the reference."""
 
     name: str
+    kind: Kind
     statistic: float
     """Kolmogorov-Smirnov statistic, or total variation distance of the predicted classes; 0 to 1."""
     threshold: float
@@ -47,6 +80,8 @@ class Verdict(_Frozen):
     """What one check found."""
 
     overall: Overall
+    cause: Cause | None
+    """None unless drifted."""
     reason: str
     """One sentence for a person."""
     rows: int
@@ -56,6 +91,9 @@ class Verdict(_Frozen):
     end: datetime | None
     columns: tuple[ColumnVerdict, ...]
     """The furthest from normal first; empty where the verdict is `insufficient`."""
+    accuracy: Accuracy | None
+    accuracy_withheld: str
+    """Empty, or why there is no number."""
     reference_rows: int
     false_alarm_rate: float
     """Of the overall verdict, for one window."""
@@ -63,6 +101,10 @@ class Verdict(_Frozen):
     data_version: str
     model_version: int | None
     """Version in the registry, as the newest row of the window tells it."""
+    site: str
+    """Of the pictures; empty for all."""
+    instrument: str
+    """Likewise."""
     synthetic: bool
     """Whether the model was trained on drawn cells."""
     torn_lines: int = 0
@@ -76,6 +118,11 @@ class Verdict(_Frozen):
     def drifted_columns(self) -> tuple[str, ...]:
         """Names of the columns over their thresholds, the furthest first."""
         return tuple(column.name for column in self.columns if column.drifted)
+
+    @property
+    def drifted_kinds(self) -> tuple[Kind, ...]:
+        """Kinds with a column over its threshold, the furthest first."""
+        return tuple(dict.fromkeys(column.kind for column in self.columns if column.drifted))
 
 
 def judge(
@@ -125,11 +172,16 @@ def judge(
     times = current["time"]
     return Verdict(
         overall=overall,
+        cause=_cause(columns),
         reason=reason,
         rows=len(current),
         start=times.iloc[0].to_pydatetime() if len(current) else None,
         end=times.iloc[-1].to_pydatetime() if len(current) else None,
         columns=columns,
+        accuracy=None,
+        accuracy_withheld="it is not estimated yet",
+        site="",
+        instrument="",
         reference_rows=len(reference),
         false_alarm_rate=monitoring.false_alarm_rate,
         run_id=str(reference["run_id"].iloc[0]),
@@ -142,12 +194,28 @@ def judge(
     )
 
 
+_KINDS = {"confidence": Kind.NETWORK, "predicted": Kind.CASE_MIX}
+_CAUSES = {
+    **dict.fromkeys(("brightness", "contrast"), Cause.EXPOSURE),
+    **dict.fromkeys(("sharpness", "edges"), Cause.FOCUS),
+    **dict.fromkeys(("width", "height"), Cause.SIZE),
+    "confidence": Cause.CONTENT,
+    "predicted": Cause.CASE_MIX,
+}
+
+
+def _cause(columns: tuple[ColumnVerdict, ...]) -> Cause | None:
+    moved = [column.name for column in columns if column.drifted]
+    return _CAUSES.get(moved[0], Cause.STAIN) if moved else None
+
+
 def _judge_columns(reference: pd.DataFrame, current: pd.DataFrame, rate: float) -> tuple[ColumnVerdict, ...]:
     thresholds = calibrate(reference, len(current), rate)
     found = distances(reference, current)
     columns = [
         ColumnVerdict(
             name=name,
+            kind=_KINDS.get(name, Kind.OPTICS),
             statistic=found[name],
             threshold=thresholds[name],
             drifted=found[name] > thresholds[name],
