@@ -11,8 +11,10 @@ from bloodyspy.params import Monitoring, Params
 from bloodyspy.settings import Settings
 from bloodyspy.store import streams
 from bloodyspy.store.windows import Wanted, Window
+from monitoring import pictures
 from monitoring.drift import judge
 from monitoring.history import VERDICT, Check, check_name, read_check
+from monitoring.pictures import Album
 
 
 def check_drift(artefact: Artefact, s: Settings, p: Params) -> Check:
@@ -30,13 +32,35 @@ def check_drift(artefact: Artefact, s: Settings, p: Params) -> Check:
     """
     reference = read_reference(artefact)
     window = streams.live(s).newest(Wanted(run_id=artefact.spec.run_id), p.monitoring.window)
-    return check_window(reference, window, p.monitoring, s.drift_history, synthetic=artefact.spec.synthetic)
+    return check_window(
+        reference,
+        window,
+        p.monitoring,
+        s.drift_history,
+        synthetic=artefact.spec.synthetic,
+        album=pictures.album(artefact, s),
+        ui=s.evidently,
+    )
 
 
 def check_window(
-    reference: pd.DataFrame, window: Window, monitoring: Monitoring, history: Path, *, synthetic: bool = False
+    reference: pd.DataFrame,
+    window: Window,
+    monitoring: Monitoring,
+    history: Path,
+    *,
+    synthetic: bool = False,
+    album: Album = pictures.NONE,
+    ui: Path | None = None,
 ) -> Check:
-    """Judge one window and keep what was found in a folder of its own below ``history``."""
+    """Judge one window and keep what was found in a folder of its own below ``history``.
+
+    Args:
+        reference, window, monitoring, synthetic: as :func:`monitoring.drift.judge` takes them.
+        history: the folder of checks.
+        album: where the pictures of the page come from.
+        ui: workspace of Evidently's UI; None for none.
+    """
     folder = history / check_name(reference, window.frame, monitoring)
     if (folder / VERDICT).exists():
         return read_check(folder)
@@ -51,7 +75,7 @@ def check_window(
     # Evidently takes 4 to 14 seconds to import: whoever asks for a window that was judged already does not wait for it.
     from monitoring.report import write
 
-    return write(verdict, reference, window.frame, folder)
+    return write(verdict, reference, window.frame, folder, album, ui)
 
 
 def read_reference(artefact: Artefact) -> pd.DataFrame:

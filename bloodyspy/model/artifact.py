@@ -12,6 +12,7 @@
 ``familiarity.npz``    what the training pictures are like, to tell what is unlike them
 ``policy.json``        the limits beyond which an answer is reviewed or refused
 ``reference.parquet``  observations of the calibration part: what normal pictures look like
+``typical.parquet``    a few small pictures of each type from the calibration part, for the page of a drift check
 ``golden.json``        drawn cells and the answers to them at assembly: what it has to answer elsewhere too
 ``metrics.json``       scores with intervals
 ``card.md``            the model card
@@ -40,11 +41,12 @@ from bloodyspy.policy import POLICY
 
 SPEC, NETWORK, GRAPH, GRAPH_INT8 = "spec.json", "network.keras", "graph.onnx", "graph.int8.onnx"
 INFERENCE, TRAINING, DATA = "inference.json", "training.json", "data.json"
-REFERENCE, METRICS, CARD, CARD_HTML = "reference.parquet", "metrics.json", "card.md", "card.html"
+REFERENCE, TYPICAL = "reference.parquet", "typical.parquet"
+METRICS, CARD, CARD_HTML = "metrics.json", "card.md", "card.html"
 GOLDEN, DIGESTS = "golden.json", "digests.json"
 FILES = (
-    *(SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, HEAD, FAMILIARITY, POLICY, REFERENCE, GOLDEN, METRICS),
-    *(CARD, CARD_HTML),
+    *(SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, HEAD, FAMILIARITY, POLICY, REFERENCE, TYPICAL, GOLDEN),
+    *(METRICS, CARD, CARD_HTML),
 )
 """What every artefact has; :attr:`Artefact.files` is what this one has."""
 
@@ -54,7 +56,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[4] = 4
+    format: Literal[5] = 5
     candidate: str
     network: str
     input: InputSpec
