@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,14 +113,14 @@ def choose(reference: pd.DataFrame, current: pd.DataFrame, album: Album) -> Pict
     order = [row for row in np.argsort(-strange, kind="stable") if digests[row]]
     once = dict(zip((digests[row] for row in reversed(order)), reversed(order), strict=True))  # the same picture, once
     order = [row for row in order if once[digests[row]] == row]
-    strangest, used = _cells(order, STRANGEST, current, digests, kept)
+    strangest, used = _cells(order, STRANGEST, current, digests, kept, _strange)
     predicted = current["predicted"].to_numpy(str)
     window: dict[str, tuple[Cell, ...]] = {}
     for cell in map(str, CELL_TYPES):
         middle = np.median(strange[predicted == cell]) if (predicted == cell).any() else 0.0
         rest = [row for row in order if predicted[row] == cell and row not in used]
         rest.sort(key=lambda row, middle=middle: abs(strange[row] - middle))
-        window[cell], _ = _cells(rest, TYPICAL, current, digests, kept)
+        window[cell], _ = _cells(rest, TYPICAL, current, digests, kept, _sure)
     there = int((digests != "").sum())
     some = "" if there == len(current) else " What looks typical here is so among those that are kept."
     return Pictures(
@@ -150,8 +150,21 @@ def _at_home(typical: Path | None) -> dict[str, tuple[Cell, ...]]:
     }
 
 
+def _strange(observed: pd.Series) -> str:
+    return f"{observed['predicted']} {observed['confidence']:.0%}, novelty {observed['novelty']:.2f}"
+
+
+def _sure(observed: pd.Series) -> str:
+    return f"{observed['confidence']:.0%}"
+
+
 def _cells(
-    rows: Sequence[int], most: int, current: pd.DataFrame, digests: NDArray[np.str_], kept: Store
+    rows: Sequence[int],
+    most: int,
+    current: pd.DataFrame,
+    digests: NDArray[np.str_],
+    kept: Store,
+    words: Callable[[pd.Series], str],
 ) -> tuple[tuple[Cell, ...], set[int]]:
     cells: list[Cell] = []
     used: set[int] = set()
@@ -164,8 +177,7 @@ def _cells(
         except (KeepingError, ImageError) as exc:
             logger.info("A kept picture is left out of the page: %s", exc)  # gone meanwhile, or damaged
             continue
-        words = f"{observed['predicted']} {observed['confidence']:.0%}, novelty {observed['novelty']:.2f}"
-        cells.append(Cell(jpeg, words, digest))
+        cells.append(Cell(jpeg, words(observed), digest))
         used.add(int(row))
     return tuple(cells), used
 

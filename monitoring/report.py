@@ -15,14 +15,13 @@ from typing import Any
 import pandas as pd
 
 from bloodyspy.errors import MonitoringError
-from monitoring import pictures, workspace
+from monitoring import pictures, verdict_metric, workspace
 from monitoring.alarms import Scope
 from monitoring.drift import Overall, Verdict
 from monitoring.history import PAGE, REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, read_check
 from monitoring.page import Content, render
 from monitoring.pictures import Album
 from monitoring.thresholds import CASE_MIX, JUDGED, MEASURED, ks_distance, share_distance
-from monitoring.whole import distance_of
 
 with warnings.catch_warnings():
     # What Evidently and its web framework call by an outdated name is theirs to mend.
@@ -113,7 +112,6 @@ def _draw(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, fold
     _register_distances()
     definition = DataDefinition(numerical_columns=list(MEASURED), categorical_columns=[CASE_MIX])
     inside = [column for column in verdict.columns if column.name in JUDGED]
-    beyond = [distance_of(column) for column in verdict.columns if column.name not in JUDGED]
     thresholds = {column.name: column.threshold for column in inside}
     preset = DataDriftPreset(
         columns=[column.name for column in inside],
@@ -124,9 +122,10 @@ def _draw(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, fold
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it correlates constant columns and divides by zero
-        run = Report([preset, *beyond], include_tests=True).run(
+        run = Report([preset, *verdict_metric.metrics(verdict)], include_tests=True).run(
             current_data=Dataset.from_pandas(current[list(JUDGED)], data_definition=definition),
             reference_data=Dataset.from_pandas(reference[list(JUDGED)], data_definition=definition),
+            additional_data={verdict_metric.BESIDE: verdict_metric.numbers(verdict)},
             timestamp=verdict.end,
             name=f"{verdict.overall}, {verdict.cause}" if verdict.cause else str(verdict.overall),
             tags=[str(verdict.overall)],

@@ -10,7 +10,8 @@ import uuid
 import warnings
 from pathlib import Path
 
-from monitoring.drift import Verdict
+from monitoring.drift import Kind, Verdict
+from monitoring.verdict_metric import SHARE, worst
 
 with warnings.catch_warnings():
     # What Evidently and its web framework call by an outdated name is theirs to mend.
@@ -66,19 +67,17 @@ def _begin(verdict: Verdict, project: uuid.UUID, workspace: Path) -> None:
             id=project, name=f"Drift of {version}run {verdict.run_id[:8]}", description=f"One run a check.{drawn}"
         )
     )
-    panels = [_share(), _embedding()]
+    panels = [
+        _line("Share of columns that drifted", [SHARE]),
+        _line("Worst column of each kind, over its threshold", [worst(kind) for kind in Kind]),
+    ]
     tab = DashboardTabModel(id=uuid.uuid5(project, "tab"), title="Drift", panels=[panel.id for panel in panels])
     state.write_dashboard(project, DashboardModel(tabs=[tab], panels=panels))
 
 
-def _share() -> DashboardPanelPlot:
-    shares = PanelMetric(legend="share", metric="DriftedColumnsCount", metric_labels={"value_type": "share"})
-    return line_plot_panel("Share of columns that drifted", [shares], "Of what is measured in the pictures")
-
-
-def _embedding() -> DashboardPanelPlot:
-    seen = PanelMetric(legend="distance", metric="WholeDistance", metric_labels={"column": "embedding"})
-    return line_plot_panel("What the network sees", [seen], "Distance within predicted type")
+def _line(title: str, names: list[str]) -> DashboardPanelPlot:
+    values = [PanelMetric(legend=name, metric="VerdictNumber", metric_labels={"column": name}) for name in names]
+    return line_plot_panel(title, values)
 
 
 def _move_in(run: Snapshot, project: uuid.UUID, this: uuid.UUID, workspace: Path) -> None:

@@ -166,8 +166,8 @@ def _panel(column: ColumnVerdict, content: Content) -> str:
     drawn = distribution(column.name, content.reference, content.current)
     without = f'<p class="note">{escape(unit)}: it has no axis to be drawn on.</p>'
     return (
-        f'<div class="panel"><h3>{escape(words)}<small>{column.ratio:.1f} times its threshold; '
-        f"{_centre(column.reference)} before, {_centre(column.current)} now</small></h3>{drawn or without}</div>"
+        f'<div class="panel"><h3>{escape(words)}<small>{column.ratio:.2f} times its threshold; '
+        f"{_centre(column.reference)} \u2192 {_centre(column.current)}</small></h3>{drawn or without}</div>"
     )
 
 

@@ -14,9 +14,9 @@ _LEAST, _MOST = 1.5, 4.0
 """Ends of the axis of ratios: one beyond stands at its end."""
 
 _KINDS = {
-    Kind.OPTICS: "Optics: what is measured in the pictures",
-    Kind.NETWORK: "Network: what it sees in the cells",
-    Kind.CASE_MIX: "Case mix: shares of the answered types",
+    Kind.OPTICS: "what is measured in the pictures",
+    Kind.NETWORK: "what the network sees in the cells",
+    Kind.CASE_MIX: "shares of the answered types",
 }
 
 
@@ -45,7 +45,7 @@ def trend(checks: Sequence[Verdict]) -> str:
 def _panel(kind: Kind, shown: Sequence[Verdict], top: float) -> str:
     ratios = [(one, [c.ratio for c in one.columns if c.kind is kind]) for one in shown]
     points = [(_when(one).timestamp(), max(found)) for one, found in ratios if found]
-    head = f'<div class="panel"><h3>{_KINDS[kind]}</h3>'
+    head = f'<div class="panel"><h3>{kind.capitalize()}<small>{_KINDS[kind]}</small></h3>'
     if not points:
         return f'{head}<p class="note">Not judged yet.</p></div>'
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
