@@ -7,6 +7,7 @@ a check. A message has the verdict's sentence and no picture, no request and no 
 
 import hashlib
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,9 +136,11 @@ def _sent(message: Message, address: str) -> bool:
     # Half a second that only they wait for who have something to tell.
     from apprise import Apprise, NotifyFormat, NotifyType
 
-    receiver = Apprise.instantiate(address, suppress_exceptions=True)
-    if receiver is None:
-        return False
+    receiver = Apprise()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it loads all it knows, and some of that uses modules of an outdated name
+        if not receiver.add(address):
+            return False
     kind = NotifyType.WARNING if message.name == "begun" else NotifyType.SUCCESS
     return bool(
         receiver.notify(body=message.body, title=message.title, notify_type=kind, body_format=NotifyFormat.TEXT)
