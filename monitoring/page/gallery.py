@@ -10,19 +10,27 @@ from monitoring.pictures import Cell, Pictures
 
 def gallery(pictures: Pictures) -> str:
     """The section's content."""
-    strangest = _several(pictures.strangest)
-    if strangest:
+    strangest = ""
+    if pictures.strangest:
         how = "furthest out in novelty, foreignness or lack of confidence"
-        strangest = f"<h3>The strangest<small>{how}</small></h3>{strangest}"
-    there = [str(cell) for cell in CELL_TYPES if pictures.reference.get(str(cell)) or pictures.window.get(str(cell))]
+        strangest = f"<h3>The strangest<small>{how}</small></h3>{_several(pictures.strangest)}"
+    return f'<p class="note">{escape(pictures.note)}</p>{strangest}{_types(pictures)}'
+
+
+def _types(pictures: Pictures) -> str:
+    if not pictures.reference:
+        return '<p class="note">The model brings no typical pictures.</p>'
+    if not any(pictures.window.values()):
+        rows = "".join(f"<h3>{cell}</h3>{_several(found)}" for cell, found in pictures.reference.items() if found)
+        return (
+            f'<details><summary>Typical cells of the reference</summary><div class="types alone">{rows}</div></details>'
+        )
+    there = [cell for cell in map(str, CELL_TYPES) if pictures.window.get(cell)]
     rows = "".join(
-        f"<h3>{cell}</h3>{_several(pictures.reference.get(cell, ()))}{_several(pictures.window.get(cell, ()))}"
+        f"<h3>{cell}</h3>{_several(pictures.reference.get(cell, ()))}{_several(pictures.window[cell])}"
         for cell in there
-        if pictures.window.get(cell) or not pictures.window
     )
-    types = f'<div class="types"><b></b><b>Reference</b><b>Window</b>{rows}</div>' if rows else ""
-    without = "" if rows else '<p class="note">The model brings no typical pictures.</p>'
-    return f'<p class="note">{escape(pictures.note)}</p>{strangest}{types}{without}'
+    return f'<div class="types"><b></b><b>Reference</b><b>Window</b>{rows}</div>'
 
 
 def _several(cells: Sequence[Cell]) -> str:

@@ -6,15 +6,19 @@ import re
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from handmade import judged
+from judged_windows import column
 from numpy.typing import NDArray
-from observed import live, observed
+from observed import RUN as RUN_OBSERVED
+from observed import START, live, observed
 
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import MonitoringError
@@ -33,6 +37,7 @@ from bloodyspy.store.windows import Window
 from monitoring.check import check_drift, check_window
 from monitoring.drift import Overall, Verdict, judge
 from monitoring.history import REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, history
+from monitoring.workspace import _NAMES
 
 ROOT = Path(__file__).parents[2]
 RUN, DATA = "c" * 32, "d" * 32
@@ -225,7 +230,7 @@ from monitoring.check import check_window
 from bloodyspy.store.windows import Window
 from observed import live, observed
 from bloodyspy.params import Monitoring
-monitoring.report.render = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+monitoring.report.render = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 rule = Monitoring(window=200, minimum_rows=50, false_alarm_rate=0.01)
 check_window(observed(200, seed=1), Window(live(observed(100, seed=2))), rule, Path(sys.argv[1]))
 """
@@ -242,6 +247,85 @@ check_window(observed(200, seed=1), Window(live(observed(100, seed=2))), rule, P
     assert sorted(path.name for path in check.folder.iterdir()) == sorted(
         [VERDICT, WINDOW, REPORT, REPORT_JSON, "index.html"]
     )
+
+
+def test_each_check_is_a_run_in_the_workspace_that_evidently_opens(tmp_path: Path) -> None:
+    """By Evidently's own means, in a process that knows nothing of ours."""
+    reference, ui = observed(200, seed=1), tmp_path / "evidently"
+    drifts = [0.0, 1.0]
+    found = [
+        check_window(
+            reference,
+            Window(live(observed(100, seed=2, stain=stain), START + timedelta(hours=place))),
+            RULE,
+            tmp_path,
+            ui=ui,
+        )
+        for place, stain in enumerate(drifts)
+    ]
+    for path in found[0].folder.iterdir():
+        path.unlink()
+    found[0].folder.rmdir()  # as if killed before it was in its place: judged again, it is the same run
+    check_window(reference, Window(live(observed(100, seed=2), START)), RULE, tmp_path, ui=ui)
+    looked = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from evidently.ui.workspace import Workspace
+workspace = Workspace(sys.argv[1])
+(project,) = workspace.list_projects()
+runs = [workspace.get_run(project.id, run) for run in workspace.list_runs(project.id)]
+told = sorted((run.timestamp.isoformat(), run.name, run.metadata["verdict"]) for run in runs)
+panels = [(panel.title, [value.metric_labels["column"] for value in panel.values]) for panel in project.dashboard.model().panels]
+shares = {result.metric_value_location.metric.params.get("column"): result.value for run in runs for result in
+          run.metric_results.values() if run.metadata["verdict"] == "drifted" and hasattr(result, "value")}
+assert not [name for name in sys.modules if name.startswith("monitoring")]
+print(json.dumps([project.name, told, panels, shares]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", looked, str(ui)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    name, told, panels, shares = json.loads(done.stdout.splitlines()[-1])
+    assert name == f"Drift of version 3, run {RUN_OBSERVED[:8]}"
+    assert [run[1:] for run in told] == [["stable", "stable"], [f"drifted, {found[1].verdict.cause}", "drifted"]]
+    assert told[1][0].startswith("2026-11-23T00:56:39")  # the window's end
+    verdict = found[1].verdict
+    assert shares["share of drifted columns"] == pytest.approx(len(verdict.drifted_columns) / len(verdict.columns))
+    assert [column for _, columns in panels for column in columns if column not in shares] == []
+
+
+@pytest.mark.parametrize("broken", ["a file", "half a project"])
+def test_a_broken_workspace_fails_no_check(tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str) -> None:
+    ui, window = tmp_path / "evidently", Window(live(observed(100, seed=2)))
+    if broken == "a file":
+        ui.write_text("in the way")
+    else:
+        (ui / str(uuid.uuid5(_NAMES, RUN_OBSERVED))).mkdir(parents=True)
+        (ui / str(uuid.uuid5(_NAMES, RUN_OBSERVED)) / "snapshots").write_text("in the way")
+    check = check_window(observed(200, seed=1), window, RULE, tmp_path / "drift", ui=ui)
+    assert check.page.exists()
+    assert "not in Evidently's workspace" in caplog.text
+
+
+def test_what_is_compared_as_a_whole_is_in_the_report_and_under_the_same_guard(tmp_path: Path) -> None:
+    from monitoring.report import write
+
+    reference, current = observed(200, seed=1), live(observed(100, seed=2))
+    verdict = judge(reference, current, RULE)
+    far = column("embedding", 1.3)
+    drifted = verdict.model_copy(update={"columns": (far, *verdict.columns), "overall": Overall.DRIFTED})
+    check = write(drifted, reference, current, tmp_path / "far")
+    _, failed, _ = evidence(check)
+    assert failed == {"embedding"}
+    near = drifted.model_copy(update={"columns": (far.model_copy(update={"drifted": False}), *verdict.columns)})
+    with pytest.raises(MonitoringError, match="embedding"):
+        write(near, reference, current, tmp_path / "near")
 
 
 def test_the_verdict_needs_no_evidently() -> None:

@@ -6,7 +6,6 @@ from observed import RUN, START, live, observed
 from bloodyspy.errors import MonitoringError
 from bloodyspy.params import Monitoring
 from monitoring.drift import Overall, Verdict, judge
-from monitoring.page import render
 from monitoring.thresholds import JUDGED
 
 RULE = Monitoring(window=200, minimum_rows=50, false_alarm_rate=0.01)
@@ -72,18 +71,3 @@ def test_rows_of_two_models_are_not_judged_together() -> None:
 def test_a_verdict_survives_json(rows: int) -> None:
     verdict = judge(observed(200, seed=1), live(observed(rows, seed=2)), RULE, torn_lines=1, corrupt_lines=2)
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
-
-
-def test_the_page_tells_the_verdict_first_and_needs_no_other_host() -> None:
-    verdict = judge(
-        observed(200, seed=1), live(observed(100, seed=2, stain=2)), RULE, synthetic=True, torn_lines=1, corrupt_lines=2
-    )
-    page = render(verdict, "report.html")
-    assert page.index(verdict.reason) < page.index("<table>")
-    assert page.index("<tr class=over><td>" + verdict.columns[0].name) < page.index("<td>width")
-    assert "3 of the log, left out (1 torn" in page
-    assert "no real cells" in page
-    assert "//" not in page
-    assert "report.html" not in render(verdict, None)
-    hostile = verdict.model_copy(update={"run_id": "<script>", "reason": "<b>"})
-    assert "<script>" not in render(hostile, None)
