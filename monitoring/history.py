@@ -6,6 +6,8 @@
 ``window.parquet``     the observations that were judged, without ids of specimens: no erasure reaches this far
 ``report.html``        Evidently's report, where there was enough to judge
 ``report.json``        the same for programs
+``pictures.json``      which kept images the page shows, where it shows any (:mod:`monitoring.pictures`)
+``told-…``             an empty file for each address that was told of an alarm (:mod:`monitoring.notification`)
 =====================  ======================================================================
 """
 

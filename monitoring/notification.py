@@ -83,7 +83,8 @@ def tell(history: Path, checks: Sequence[Check], addresses: SecretStr | None, no
 def _each(addresses: SecretStr) -> list[str]:
     from apprise.utils.parse import parse_urls
 
-    return list(dict.fromkeys(parse_urls(addresses.get_secret_value())))
+    parsed: list[str] = parse_urls(addresses.get_secret_value())  # type: ignore[no-untyped-call]
+    return list(dict.fromkeys(parsed))
 
 
 def _messages(alarm: Alarm) -> Iterator[Message]:

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bloodyspy.cells import CELL_TYPES
-from bloodyspy.errors import ImageError, KeepingError
+from bloodyspy.errors import ImageError, KeepingError, MonitoringError
 from bloodyspy.images.decode import decode
 from bloodyspy.images.small import small
 from bloodyspy.model.artifact import TYPICAL as TYPICAL_CELLS
@@ -119,7 +119,7 @@ def choose(reference: pd.DataFrame, current: pd.DataFrame, album: Album) -> Pict
     for cell in map(str, CELL_TYPES):
         middle = np.median(strange[predicted == cell]) if (predicted == cell).any() else 0.0
         rest = [row for row in order if predicted[row] == cell and row not in used]
-        rest.sort(key=lambda row, middle=middle: abs(strange[row] - middle))
+        rest.sort(key=np.abs(strange - middle).__getitem__)
         window[cell], _ = _cells(rest, TYPICAL, current, digests, kept, _sure)
     there = int((digests != "").sum())
     some = "" if there == len(current) else " What looks typical here is so among those that are kept."
@@ -192,22 +192,39 @@ def withdraw(history: Path, kept: Store) -> int:
     """Take out of the pages what is no longer kept; the number of pictures taken out is returned.
 
     Killed half-way, the same call goes on: a page is exchanged before its list.
+
+    Raises:
+        MonitoringError: of some page they could not be taken out; of all others they were.
     """
-    taken = 0
-    for listed in sorted(history.glob(f"*/{LIST}")):
-        shown = json.loads(listed.read_text(encoding="utf-8"))
-        gone = {digest for digest in shown if not kept.holds(digest)}
-        if not gone:
-            continue
-        page = listed.with_name(PAGE)
-        text = page.read_text(encoding="utf-8")
-        _exchange(page, _FIGURE.sub(lambda found, gone=gone: "" if found[1] in gone else found[0], text))
-        if rest := sorted(set(shown) - gone):
-            _exchange(listed, json.dumps(rest) + "\n")
-        else:
-            listed.unlink()
-        taken += len(gone)
+    taken, faults = 0, []
+    for listed in sorted(history.glob(f"[!.]*/{LIST}")):
+        try:
+            taken += _take_out(listed, kept)
+        except (OSError, ValueError) as exc:
+            faults.append(f"{listed.parent}: {exc}")
+    if faults:
+        raise MonitoringError(
+            f"Pictures that are kept no longer are still in pages; delete these: {'; '.join(faults)}."
+        )
     return taken
+
+
+def _take_out(listed: Path, kept: Store) -> int:
+    shown = set(json.loads(listed.read_text(encoding="utf-8")))
+    gone = {digest for digest in shown if not kept.holds(digest)}
+    if not gone:
+        return 0
+
+    def without(figure: re.Match[str]) -> str:
+        return "" if figure[1] in gone else figure[0]
+
+    page = listed.with_name(PAGE)
+    _exchange(page, _FIGURE.sub(without, page.read_text(encoding="utf-8")))
+    if rest := sorted(shown - gone):
+        _exchange(listed, json.dumps(rest) + "\n")
+    else:
+        listed.unlink()
+    return len(gone)
 
 
 def _exchange(file: Path, text: str) -> None:

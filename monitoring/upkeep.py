@@ -43,7 +43,11 @@ def expire(s: Settings, m: Monitoring) -> dict[str, Expired]:
 
 
 def withdraw(s: Settings) -> int:
-    """Take pictures out of the pages of drift checks that the service keeps no longer; says how many."""
+    """Take pictures out of the pages of drift checks that the service keeps no longer; says how many.
+
+    Raises:
+        MonitoringError: some page could not be changed.
+    """
     return pictures.withdraw(s.drift_history, Store(s.kept_images))
 
 

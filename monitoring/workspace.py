@@ -27,6 +27,11 @@ _NAMES = uuid.UUID("6f6d3c53-6a19-4d0d-8d0e-6a2f0c0b51d1")
 """Ids are made of names below this one: the same check is the same run, however often it is added."""
 
 
+def project_of(run_id: str) -> uuid.UUID:
+    """Id of the project of a model."""
+    return uuid.uuid5(_NAMES, run_id)
+
+
 def metadata(verdict: Verdict) -> dict[str, str]:
     """What a run is found by in the UI."""
     said = {
@@ -48,7 +53,7 @@ def add(run: Snapshot, verdict: Verdict, name: str, workspace: Path) -> None:
         name: of the check.
         workspace: the folder; made where there is none.
     """
-    project, this = uuid.uuid5(_NAMES, verdict.run_id), uuid.uuid5(_NAMES, name)
+    project, this = project_of(verdict.run_id), uuid.uuid5(_NAMES, name)
     try:
         place = workspace / str(project)
         if not (place / "dashboard.json").exists():

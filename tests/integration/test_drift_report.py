@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -37,7 +36,6 @@ from bloodyspy.store.windows import Window
 from monitoring.check import check_drift, check_window
 from monitoring.drift import Overall, Verdict, judge
 from monitoring.history import REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, history
-from monitoring.workspace import _NAMES
 
 ROOT = Path(__file__).parents[2]
 RUN, DATA = "c" * 32, "d" * 32
@@ -106,7 +104,9 @@ def later_pictures() -> Pictures:
 def evidence(check: Check) -> tuple[dict[str, float], set[str], int]:
     """What Evidently's JSON says: threshold of each column, columns drifted, and their number, from configurations."""
     report = json.loads((check.folder / REPORT_JSON).read_bytes())
-    thresholds = {m["config"]["column"]: m["config"]["threshold"] for m in report["metrics"] if "column" in m["config"]}
+    thresholds = {
+        m["config"]["column"]: m["config"]["threshold"] for m in report["metrics"] if "threshold" in m["config"]
+    }
     failed = {
         test["metric_config"]["params"]["column"]
         for test in report["tests"]
@@ -252,21 +252,12 @@ check_window(observed(200, seed=1), Window(live(observed(100, seed=2))), rule, P
 def test_each_check_is_a_run_in_the_workspace_that_evidently_opens(tmp_path: Path) -> None:
     """By Evidently's own means, in a process that knows nothing of ours."""
     reference, ui = observed(200, seed=1), tmp_path / "evidently"
-    drifts = [0.0, 1.0]
-    found = [
-        check_window(
-            reference,
-            Window(live(observed(100, seed=2, stain=stain), START + timedelta(hours=place))),
-            RULE,
-            tmp_path,
-            ui=ui,
-        )
-        for place, stain in enumerate(drifts)
-    ]
+    windows = [Window(live(observed(100, seed=2, stain=hour), START + timedelta(hours=hour))) for hour in (0, 1)]
+    found = [check_window(reference, window, RULE, tmp_path, ui=ui) for window in windows]
     for path in found[0].folder.iterdir():
         path.unlink()
     found[0].folder.rmdir()  # as if killed before it was in its place: judged again, it is the same run
-    check_window(reference, Window(live(observed(100, seed=2), START)), RULE, tmp_path, ui=ui)
+    check_window(reference, windows[0], RULE, tmp_path, ui=ui)
     looked = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
@@ -275,21 +266,16 @@ workspace = Workspace(sys.argv[1])
 (project,) = workspace.list_projects()
 runs = [workspace.get_run(project.id, run) for run in workspace.list_runs(project.id)]
 told = sorted((run.timestamp.isoformat(), run.name, run.metadata["verdict"]) for run in runs)
-panels = [(panel.title, [value.metric_labels["column"] for value in panel.values]) for panel in project.dashboard.model().panels]
+panels = project.dashboard.model().panels
+panels = [(panel.title, [value.metric_labels["column"] for value in panel.values]) for panel in panels]
 shares = {result.metric_value_location.metric.params.get("column"): result.value for run in runs for result in
           run.metric_results.values() if run.metadata["verdict"] == "drifted" and hasattr(result, "value")}
 assert not [name for name in sys.modules if name.startswith("monitoring")]
 print(json.dumps([project.name, told, panels, shares]))
 """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-c", looked, str(ui)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [sys.executable, "-c", looked, str(ui)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     name, told, panels, shares = json.loads(done.stdout.splitlines()[-1])
     assert name == f"Drift of version 3, run {RUN_OBSERVED[:8]}"
@@ -302,12 +288,14 @@ print(json.dumps([project.name, told, panels, shares]))
 
 @pytest.mark.parametrize("broken", ["a file", "half a project"])
 def test_a_broken_workspace_fails_no_check(tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str) -> None:
+    from monitoring.workspace import project_of
+
     ui, window = tmp_path / "evidently", Window(live(observed(100, seed=2)))
     if broken == "a file":
         ui.write_text("in the way")
     else:
-        (ui / str(uuid.uuid5(_NAMES, RUN_OBSERVED))).mkdir(parents=True)
-        (ui / str(uuid.uuid5(_NAMES, RUN_OBSERVED)) / "snapshots").write_text("in the way")
+        (ui / str(project_of(RUN_OBSERVED))).mkdir(parents=True)
+        (ui / str(project_of(RUN_OBSERVED)) / "snapshots").write_text("in the way")
     check = check_window(observed(200, seed=1), window, RULE, tmp_path / "drift", ui=ui)
     assert check.page.exists()
     assert "not in Evidently's workspace" in caplog.text

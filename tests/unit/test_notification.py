@@ -16,9 +16,12 @@ from judged_windows import verdict
 from observed import START
 from pydantic import SecretStr
 
+from bloodyspy.settings import Settings, load_settings
 from monitoring.drift import Cause, Overall, Verdict
+from monitoring.gauges import FILE
 from monitoring.history import VERDICT, Check, checks
 from monitoring.notification import RETRIED, Told, tell
+from monitoring.telling import tell_of_checks
 
 NOW = datetime.now(UTC)
 SECRET = "t0psecret"
@@ -164,3 +167,17 @@ def test_by_mail(tmp_path: Path) -> None:
         post.stop()
     assert len(received) == 2
     assert all("Subject: Drift alarm: case mix" in mail for mail in received)
+
+
+def test_after_a_check_people_and_prometheus_are_told(
+    settings: Settings, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the setting, which shows itself nowhere."""
+    hook.up()
+    monkeypatch.setenv("BLOODYSPY_NOTIFY", hook.address.get_secret_value())
+    told = load_settings()
+    kept(told.drift_history, verdict(Overall.DRIFTED, Cause.STAIN))
+    assert tell_of_checks(told) == Told(1, 0)
+    assert tell_of_checks(told) == Told(0, 0)
+    assert 'bloodyspy_drift_alarm{cause="stain",instrument="",site=""} 1.0' in (told.drift_history / FILE).read_text()
+    assert SECRET not in f"{told!r} {told.model_dump()} {told.model_dump_json()}"

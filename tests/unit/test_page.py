@@ -15,6 +15,7 @@ from pictures import tinted
 from running import ROOT
 
 from bloodyspy.cells import CELL_TYPES
+from bloodyspy.errors import MonitoringError
 from bloodyspy.images.decode import decode
 from bloodyspy.images.small import small
 from bloodyspy.serving.kept import Kept, Store
@@ -185,6 +186,12 @@ def test_an_erased_picture_leaves_the_page(tmp_path: Path) -> None:
     assert gone not in after
     for each in ("<figure", "data-kept", "data:image/jpeg"):
         assert before.count(each) == after.count(each) + 1
+    strange = tmp_path / "drift" / "other"
+    strange.mkdir()
+    (strange / LIST).write_text("{")
+    with pytest.raises(MonitoringError, match="other: "):
+        withdraw(tmp_path / "drift", store)
+    (strange / LIST).unlink()
     for each in range(100):
         store.erase(f"S-{each}")
     assert withdraw(tmp_path / "drift", store) == len(shown.kept) - 1
