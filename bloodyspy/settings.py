@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bloodyspy.errors import SettingsError
@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     keep_days: int = Field(default=30, ge=1, description="until a kept image is removed")
     keeping_key_file: Path | None = Field(default=None, description="32 bytes in base64 that encipher kept images")
     weights: Path | None = Field(default=None, description="folder of pretrained weight files, for machines offline")
+    notify: SecretStr | None = Field(
+        default=None, description="whom the drift check tells of alarms: addresses of Apprise, by commas"
+    )
     threads: int = Field(default=1, ge=1, le=256, description="threads of one inference session")
     workers: int = Field(default=1, ge=1, le=256, description="processes of the service")
     requests: int = Field(
@@ -193,6 +196,11 @@ class Settings(BaseSettings):
     def drift_history(self) -> Path:
         """Folder of drift checks, one sub-folder a window."""
         return self.state / "drift"
+
+    @property
+    def evidently(self) -> Path:
+        """Workspace of Evidently's UI, to which each drift check adds its run."""
+        return self.state / "evidently"
 
 
 def _without_password(uri: str) -> str:

@@ -21,12 +21,14 @@ def checks(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     kept = history(load_settings().drift_history)
-    table = Table("window's end", "verdict", "rows", "model version", "reason", "report", title="Drift checks")
+    table = Table("window's end", "verdict", "cause", "rows", "model version", "reason", "report", title="Drift checks")
     for check in kept.checks:
         verdict = check.verdict
         when = f"{verdict.end:%Y-%m-%d %H:%M}" if verdict.end else "no observation"
         version = "" if verdict.model_version is None else str(verdict.model_version)
-        table.add_row(when, verdict.overall, str(verdict.rows), version, verdict.reason, str(check.page))
+        table.add_row(
+            when, verdict.overall, verdict.cause or "", str(verdict.rows), version, verdict.reason, str(check.page)
+        )
     console.print(table)
     for unreadable in kept.unreadable:
         console.print(f"Could not be read: {unreadable}")
@@ -55,7 +57,10 @@ def compact() -> None:
 
 @app.command()
 def expire() -> None:
-    """Remove observations past `monitoring.retention_days`, and logs past `log_days` that are wholly in the store."""
+    """Remove observations past `monitoring.retention_days`, and logs past `log_days` that are wholly in the store.
+
+    Pages of drift checks lose the pictures that the service keeps no longer.
+    """
     from monitoring import upkeep
 
     settings = load_settings()
@@ -64,6 +69,7 @@ def expire() -> None:
         _say(f"{name}: {done.rows:,} observation(s) and {done.logs:,} log(s) removed")
         if done.waiting:
             _say(f"{name}: {done.waiting:,} log(s) as old stay, because not all of them is in the store: collect first")
+    _say(f"{upkeep.withdraw(settings):,} picture(s) taken out of the pages of drift checks")
 
 
 def _say(words: str) -> None:

@@ -10,16 +10,17 @@ from cronsim import CronSim, CronSimError
 from bloodyspy.errors import MonitoringError
 from bloodyspy.model.artifact import REFERENCE, Artefact
 from bloodyspy.model.signatures import Signatures
-from bloodyspy.observation import COLUMNS
+from bloodyspy.observation import COLUMNS, NOWHERE, Origin
 from bloodyspy.params import Apart, Params
 from bloodyspy.settings import Settings
 from bloodyspy.store import streams
 from bloodyspy.store.windows import Wanted, Window
+from monitoring import pictures
 from monitoring.accuracy import Calibrated
-from monitoring.drift import Rule, Scope, judge
+from monitoring.drift import Rule, judge
 from monitoring.history import VERDICT, Check, check_name, read_check
+from monitoring.pictures import Album
 
-ALL = Scope()
 _HOURLY, _MONTH = "0 * * * *", timedelta(days=30)
 _LARGEST_RATE = 0.05
 """Of one window: however seldom is asked, an alarm should mean something."""
@@ -44,19 +45,21 @@ def check_drift(artefact: Artefact, s: Settings, p: Params) -> Check:
     """
     reference = read_reference(artefact)
     newest = window_of(artefact, s, p)
-    scopes = scopes_in(newest.frame, p.monitoring.apart)
+    origins = origins_in(newest.frame, p.monitoring.apart)
     kept = partial(
         check_window,
         reference,
-        rule=rule_of(p, len(scopes) + 1),
+        rule=rule_of(p, len(origins) + 1),
         signatures=Signatures.read(artefact.path),
         history=s.drift_history,
         calibrated=Calibrated.of(artefact),
         thresholds=s.thresholds,
         synthetic=artefact.spec.synthetic,
+        album=pictures.album(artefact, s),
+        ui=s.evidently,
     )
-    for scope in scopes:
-        kept(window_of(artefact, s, p, scope), scope=scope)
+    for origin in origins:
+        kept(window_of(artefact, s, p, origin), origin=origin)
     return kept(newest)
 
 
@@ -87,7 +90,7 @@ def rule_of(p: Params, windows: int = 1) -> Rule:
     return Rule(p.monitoring.minimum_rows, min(_LARGEST_RATE, rate))
 
 
-def window_of(artefact: Artefact, s: Settings, p: Params, scope: Scope = ALL) -> Window:
+def window_of(artefact: Artefact, s: Settings, p: Params, origin: Origin = NOWHERE) -> Window:
     """The newest observations of a model, of one site or instrument or of all.
 
     Raises:
@@ -96,18 +99,18 @@ def window_of(artefact: Artefact, s: Settings, p: Params, scope: Scope = ALL) ->
     hours = p.monitoring.hours
     since = None if hours is None else datetime.now(UTC) - timedelta(hours=hours)
     wanted = Wanted(
-        run_id=artefact.spec.run_id, since=since, site=scope.site or None, instrument=scope.instrument or None
+        run_id=artefact.spec.run_id, since=since, site=origin.site or None, instrument=origin.instrument or None
     )
     return streams.live(s).newest(wanted, p.monitoring.window)
 
 
-def scopes_in(frame: pd.DataFrame, apart: Apart) -> tuple[Scope, ...]:
+def origins_in(frame: pd.DataFrame, apart: Apart) -> tuple[Origin, ...]:
     """The sites, or the instruments of each site, that a window's rows name."""
     if apart is Apart.NONE:
         return ()
     names = ["site"] if apart is Apart.SITE else ["site", "instrument"]
     named = frame.loc[(frame[names] != "").any(axis=1), names].drop_duplicates().sort_values(names)
-    return tuple(Scope(*row) for row in named.itertuples(index=False))
+    return tuple(Origin(*row) for row in named.itertuples(index=False))
 
 
 def check_window(
@@ -119,11 +122,21 @@ def check_window(
     *,
     calibrated: Calibrated | None = None,
     thresholds: Path | None = None,
-    scope: Scope = ALL,
+    origin: Origin = NOWHERE,
     synthetic: bool = False,
+    album: Album = pictures.NONE,
+    ui: Path | None = None,
 ) -> Check:
-    """Judge one window and keep what was found in a folder of its own below ``history``; else as ``judge``."""
-    folder = history / check_name(reference, window.frame, rule, scope)
+    """Judge one window and keep what was found in a folder of its own below ``history``.
+
+    Args:
+        reference, window, rule, signatures, calibrated, thresholds, origin, synthetic: as
+            :func:`monitoring.drift.judge` takes them.
+        history: the folder of checks.
+        album: where the pictures of the page come from.
+        ui: workspace of Evidently's UI; None for none.
+    """
+    folder = history / check_name(reference, window.frame, rule, origin)
     if (folder / VERDICT).exists():
         return read_check(folder)
     verdict = judge(
@@ -133,7 +146,7 @@ def check_window(
         signatures,
         calibrated=calibrated,
         thresholds=thresholds,
-        scope=scope,
+        origin=origin,
         synthetic=synthetic,
         torn_lines=window.unreadable.torn,
         corrupt_lines=window.unreadable.corrupt,
@@ -141,7 +154,7 @@ def check_window(
     # Evidently takes 4 to 14 seconds to import: whoever asks for a window that was judged already does not wait for it.
     from monitoring.report import write
 
-    return write(verdict, reference, window.frame, folder)
+    return write(verdict, reference, window.frame, folder, album, ui)
 
 
 def read_reference(artefact: Artefact) -> pd.DataFrame:

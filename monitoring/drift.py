@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import MonitoringError
 from bloodyspy.model.signatures import Signatures
+from bloodyspy.observation import NOWHERE, Origin
 from monitoring.accuracy import Accuracy, Calibrated
 from monitoring.causes import SAID, Cause, Marks, Match, listed
 from monitoring.thresholds import CASE_MIX, FEATURES, JUDGED, OPTICS, SEEN, Comparison, Thresholds
@@ -56,14 +57,6 @@ class Rule:
     """Fewer, of the window or the reference, are `insufficient`."""
     rate: float
     """Share of windows without any change that may be called drifted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Whose pictures: of one site or instrument; empty for all."""
-
-    site: str = ""
-    instrument: str = ""
 
 
 class _Frozen(BaseModel):
@@ -149,7 +142,7 @@ def judge(
     *,
     calibrated: Calibrated | None = None,
     thresholds: Path | None = None,
-    scope: Scope = Scope(),
+    origin: Origin = NOWHERE,
     synthetic: bool = False,
     torn_lines: int = 0,
     corrupt_lines: int = 0,
@@ -163,7 +156,7 @@ def judge(
         signatures: the marks of known faults, of the same model.
         calibrated: how good the model's probabilities are; without it the accuracy is not estimated.
         thresholds: folder where thresholds are kept; without it they are made anew.
-        scope: whose pictures the window holds.
+        origin: whose pictures the window holds; nowhere for all.
         synthetic: whether the model was trained on drawn cells.
         torn_lines, corrupt_lines: what the reader of the window left out.
 
@@ -212,8 +205,8 @@ def judge(
         run_id=str(reference["run_id"].iloc[0]),
         data_version=str(reference["data_version"].iloc[0]),
         model_version=int(current["model_version"].iloc[-1]) if len(current) else None,
-        site=scope.site,
-        instrument=scope.instrument,
+        site=origin.site,
+        instrument=origin.instrument,
         synthetic=synthetic,
         torn_lines=torn_lines,
         corrupt_lines=corrupt_lines,

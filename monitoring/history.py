@@ -6,6 +6,8 @@
 ``window.parquet``     the observations that were judged, without ids of specimens: no erasure reaches this far
 ``report.html``        Evidently's report, where there was enough to judge
 ``report.json``        the same for programs
+``pictures.json``      which kept images the page shows, where it shows any (:mod:`monitoring.pictures`)
+``told-…``             an empty file for each address that was told of an alarm (:mod:`monitoring.notification`)
 =====================  ======================================================================
 """
 
@@ -18,7 +20,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from bloodyspy.errors import MonitoringError
-from monitoring.drift import Rule, Scope, Verdict
+from bloodyspy.observation import Origin
+from monitoring.drift import Rule, Verdict
 from monitoring.thresholds import content_digest
 
 logger = logging.getLogger(__name__)
@@ -96,13 +99,13 @@ def read_check(folder: Path) -> Check:
     return Check(folder, verdict)
 
 
-def check_name(reference: pd.DataFrame, current: pd.DataFrame, rule: Rule, scope: Scope) -> str:
+def check_name(reference: pd.DataFrame, current: pd.DataFrame, rule: Rule, origin: Origin) -> str:
     """Folder name of the check of one window: when the window ends, whose it is, and a digest of all that decides.
 
     The same window held against the same reference by the same rule has the same name, so it is judged and told once,
     however often the clock asks. Names sort by time.
     """
-    told = f"{rule}{scope}{content_digest(reference)}{content_digest(current)}"
+    told = f"{rule}{origin}{content_digest(reference)}{content_digest(current)}"
     digest = hashlib.sha256(told.encode())
     end = f"{current['time'].iloc[-1]:%Y%m%dT%H%M%SZ}" if len(current) else "no-rows"
     return f"{end}-{str(reference['run_id'].iloc[0])[:8]}-{digest.hexdigest()[:12]}"

@@ -16,15 +16,19 @@ from typing import Any
 import pandas as pd
 
 from bloodyspy.errors import MonitoringError
+from monitoring import pictures, verdict_metric, workspace
+from monitoring.alarms import Scope
 from monitoring.drift import Overall, Verdict
-from monitoring.history import PAGE, REPORT, REPORT_JSON, VERDICT, WINDOW, Check, read_check
-from monitoring.page import render
-from monitoring.thresholds import CASE_MIX, FEATURES, MEASURED, Comparison, kolmogorov
+from monitoring.history import PAGE, REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, read_check
+from monitoring.page import Content, render
+from monitoring.pictures import Album
+from monitoring.thresholds import CASE_MIX, MEASURED, Comparison, kolmogorov
 
 with warnings.catch_warnings():
     # What Evidently and its web framework call by an outdated name is theirs to mend.
     warnings.simplefilter("ignore")
     from evidently import DataDefinition, Dataset, Report
+    from evidently.core.report import Snapshot
     from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
     from evidently.legacy.core import ColumnType
     from evidently.presets import DataDriftPreset
@@ -33,13 +37,22 @@ _UNFINISHED = ".writing-"
 _ABANDONED = 3600.0
 
 
-def write(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, folder: Path) -> Check:
+def write(
+    verdict: Verdict,
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    folder: Path,
+    album: Album = pictures.NONE,
+    ui: Path | None = None,
+) -> Check:
     """Write a check's folder, complete or not at all.
 
     Args:
         verdict: what was found.
         reference, current: the frames that it was found in.
         folder: the check's own (:func:`monitoring.history.check_name`); one that is there already is left as it is.
+        album: where the pictures of the page come from.
+        ui: workspace of Evidently's UI; None for none.
 
     Raises:
         MonitoringError: Evidently's report contradicts the verdict, or something else is in the place; nothing is
@@ -51,9 +64,11 @@ def write(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, fold
     try:
         judged = verdict.overall is not Overall.INSUFFICIENT
         if judged:
-            _draw(verdict, reference, current, unfinished)
+            run = _draw(verdict, reference, current, unfinished)
+            if ui is not None:
+                workspace.add(run, verdict, folder.name, ui)
         (unfinished / VERDICT).write_text(verdict.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        (unfinished / PAGE).write_text(render(verdict, REPORT if judged else None), encoding="utf-8")
+        _write_page(verdict, reference, current, unfinished, album)
         current.drop(columns="specimen", errors="ignore").to_parquet(unfinished / WINDOW)
         unfinished.chmod(0o755)
         try:
@@ -67,6 +82,25 @@ def write(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, fold
     return Check(folder, verdict)
 
 
+def _write_page(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, folder: Path, album: Album) -> None:
+    past = [check.verdict for check in checks(folder.parent)]
+    shown = pictures.choose(reference, current, album)
+    content = Content(
+        verdict,
+        reference,
+        current,
+        [one for one in past if Scope.of(one) == Scope.of(verdict) and _before(one, verdict)],
+        shown,
+        REPORT if verdict.overall is not Overall.INSUFFICIENT else None,
+    )
+    (folder / PAGE).write_text(render(content), encoding="utf-8")
+    pictures.write_list(shown, folder)
+
+
+def _before(one: Verdict, other: Verdict) -> bool:
+    return (one.end or one.checked) <= (other.end or other.checked)
+
+
 def _sweep(history: Path) -> None:
     """Remove what checks that were killed have left behind."""
     for path in history.glob(f"{_UNFINISHED}*"):
@@ -74,7 +108,7 @@ def _sweep(history: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _draw(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, folder: Path) -> None:
+def _draw(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, folder: Path) -> Snapshot:
     methods = _register_distances(reference, current)
     columns = [column for column in verdict.columns if column.name in methods]
     definition = DataDefinition(numerical_columns=list(MEASURED), categorical_columns=[CASE_MIX])
@@ -87,14 +121,20 @@ def _draw(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, fold
     shown = list(methods)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it correlates constant columns and divides by zero
-        run = Report([preset], include_tests=True).run(
+        run = Report([preset, *verdict_metric.metrics(verdict)], include_tests=True).run(
             current_data=Dataset.from_pandas(current[shown], data_definition=definition),
             reference_data=Dataset.from_pandas(reference[shown], data_definition=definition),
+            additional_data={verdict_metric.BESIDE: verdict_metric.numbers(verdict)},
+            timestamp=verdict.end,
+            name=f"{verdict.overall}, {verdict.cause}" if verdict.cause else str(verdict.overall),
+            tags=[str(verdict.overall)],
+            metadata=workspace.metadata(verdict),
         )
         content = json.loads(run.json())
         run.save_html(str(folder / REPORT))
     _refuse_contradiction(verdict, content)
     (folder / REPORT_JSON).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return run
 
 
 def _register_distances(reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, str]:
@@ -135,7 +175,7 @@ def _refuse_contradiction(verdict: Verdict, report: dict[str, Any]) -> None:
         for test in report["tests"]
         if "column" in test["metric_config"]["params"] and test["status"] == "FAIL"
     }
-    drifted = set(verdict.drifted_columns) - {FEATURES}
+    drifted = set(verdict.drifted_columns)
     if failed != drifted:
         raise MonitoringError(
             f"Evidently's report says that {sorted(failed)} drifted, the verdict {sorted(drifted)}: "

@@ -1,11 +1,13 @@
-"""Both streams of observations, collected and kept small: what the flow and the command line call."""
+"""Streams of observations and pages of checks, collected and kept small: what flow and command line call."""
 
 from bloodyspy.params import Monitoring
+from bloodyspy.serving.kept import Store
 from bloodyspy.settings import Settings
 from bloodyspy.store import streams
 from bloodyspy.store.collecting import Collected
 from bloodyspy.store.streams import Stream
 from bloodyspy.store.upkeep import Compacted, Expired
+from monitoring import pictures
 
 
 def both(s: Settings) -> list[Stream]:
@@ -40,8 +42,17 @@ def expire(s: Settings, m: Monitoring) -> dict[str, Expired]:
     return {stream.name: stream.expire(m.retention_days, m.log_days) for stream in both(s)}
 
 
+def withdraw(s: Settings) -> int:
+    """Take pictures out of the pages of drift checks that the service keeps no longer; says how many.
+
+    Raises:
+        MonitoringError: some page could not be changed.
+    """
+    return pictures.withdraw(s.drift_history, Store(s.kept_images))
+
+
 def tidy(s: Settings, m: Monitoring) -> None:
-    """Collect, compact and expire.
+    """Collect, compact, expire and withdraw.
 
     Raises:
         MonitoringError: as these.
@@ -49,3 +60,4 @@ def tidy(s: Settings, m: Monitoring) -> None:
     collect(s)
     compact(s)
     expire(s, m)
+    withdraw(s)

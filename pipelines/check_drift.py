@@ -7,28 +7,29 @@ from prefect import flow
 from bloodyspy.adapters import registry
 from bloodyspy.errors import RegistryError
 from bloodyspy.model.artifact import Artefact
-from monitoring import check, upkeep
+from monitoring import check, telling, upkeep
 from monitoring.history import Check
 from pipelines import shown
 from pipelines.project import project, step
 
 fetch = step(registry.artefact_of, "fetch the champion's artefact")
 judge = step(check.check_drift, "collect and judge the newest observations")
+tell = step(telling.tell_of_checks, "tell people and Prometheus")
 tidy = step(upkeep.tidy, "compact the store and remove what is too old")
 
 
 @flow(name="check-drift")
 def check_drift(rehearsal: Path | None = None) -> Check:
-    """Judge the newest observations of the champion against its own reference, and keep the report; then tidy up.
+    """Judge the champion's newest observations against its own reference, keep the report and tell of it; tidy up.
 
     Args:
         rehearsal: a folder with observations of its own, which keeps its own reports; the service's log and history are
-            then left alone.
+            then left alone, and nobody is told of an alarm.
     """
     s, p = project()
     if rehearsal is not None:
         places = {"observations": rehearsal / "observations", "observation_store": str(rehearsal / "observation-store")}
-        s = s.model_copy(update={"state": rehearsal, **places})
+        s = s.model_copy(update={"state": rehearsal, "notify": None, **places})
     champion = registry.champion(s)
     if champion is None:
         raise RegistryError(
@@ -36,5 +37,6 @@ def check_drift(rehearsal: Path | None = None) -> Check:
         )
     found = judge(Artefact.open(fetch(champion.number, s)), s, p)
     shown.drift(found)
+    tell(s)
     tidy(s, p.monitoring)
     return found

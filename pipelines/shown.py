@@ -10,6 +10,7 @@ from bloodyspy.promotion.decision import Decision
 from bloodyspy.promotion.events import Released
 from bloodyspy.settings import Settings
 from monitoring.history import Check
+from monitoring.remedies import REMEDIES
 
 
 def _told(synthetic: bool) -> str:
@@ -56,7 +57,7 @@ def release(done: Released) -> None:
 
 
 def drift(check: Check) -> None:
-    """The verdict of a drift check, and where its report lies."""
+    """The verdict of a drift check, what to do, and where its page lies."""
     verdict = check.verdict
     rows = [
         {
@@ -69,8 +70,25 @@ def drift(check: Check) -> None:
         }
         for column in verdict.columns
     ]
+    create_markdown_artifact(_in_words(check), key="drift")
     words = f"{_told(verdict.synthetic)}**{verdict.overall}**: {verdict.reason}"
     create_table_artifact(table=rows, key="drift-verdict", description=words)
     create_link_artifact(
         link=check.page.resolve().as_uri(), link_text=f"{verdict.overall}: {check.folder.name}", key="drift-report"
     )
+
+
+def _in_words(check: Check) -> str:
+    verdict = check.verdict
+    cause = f", probably {verdict.cause}" if verdict.cause else ""
+    accuracy = f"withheld, {verdict.accuracy_withheld}"
+    if found := verdict.accuracy:
+        accuracy = f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%}, 95 %)"
+    lines = [
+        f"{_told(verdict.synthetic)}**{verdict.overall}{cause}**: {verdict.reason}",
+        f"Right answers, estimated without labels: {accuracy}.",
+    ]
+    if verdict.cause:
+        steps = "\n".join(f"{place}. {step}" for place, step in enumerate(REMEDIES[verdict.cause].steps, start=1))
+        lines += [f"What to do:\n\n{steps}"]
+    return "\n\n".join([*lines, f"[The page]({check.page.resolve().as_uri()}), with pictures where they are kept"])

@@ -270,6 +270,9 @@ def make_artefact(
     write_card(place, previous)
     seen = judged(np.full(8, 1 / 8), Provenance(run_id, data_version))
     pd.DataFrame(rows([seen])).to_parquet(place / artifact.REFERENCE)
+    pd.DataFrame(
+        [{"cell_type": str(cell), "jpeg": tinted(cell.position, "JPEG", 96)} for cell in CELL_TYPES]
+    ).to_parquet(place / artifact.TYPICAL)
     write_golden(place, spec)
     return artifact.seal(place)
 

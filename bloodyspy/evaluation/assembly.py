@@ -38,6 +38,7 @@ from bloodyspy.evaluation.scoring import (
 )
 from bloodyspy.evaluation.selective import Selective
 from bloodyspy.evaluation.stress import choose as choose_pictures
+from bloodyspy.evaluation.typical import typical as typical_cells
 from bloodyspy.images.preprocess import golden_hash
 from bloodyspy.images.statistics import STATISTICS
 from bloodyspy.images.synthetic import draw_each
@@ -73,9 +74,9 @@ def assemble(name: str, s: Settings, p: Params, unseal: Unseal) -> Artefact:
     Exports the network, lets the parity gate compare each runtime and precision with it on the validation part and
     choose which serves, and fits the temperature on the calibration part. What serves is then measured: scores on the
     validation and the sealed test part, the stress suite, other laboratories' folders, cost. It observes the
-    calibration part as the reference of the drift check; the card is written and all is sealed. The directory appears
-    whole or not at all. Beside it: ``build/metrics/<name>.json`` (flat numbers), ``build/predictions/<name>.parquet``
-    (every answer on both parts) and ``build/plots/<name>/*.csv``.
+    calibration part as the reference of the drift check and puts a few of its pictures beside it; the card is written
+    and all is sealed. The directory appears whole or not at all. Beside it: ``build/metrics/<name>.json`` (flat
+    numbers), ``build/predictions/<name>.parquet`` (every answer on both parts) and ``build/plots/<name>/*.csv``.
 
     Raises:
         DataMissing: no fit, manifest or prepared array.
@@ -105,6 +106,7 @@ def assemble(name: str, s: Settings, p: Params, unseal: Unseal) -> Artefact:
     classifier = Classifier(Artefact(path=building, spec=spec, digest=""), s.threads)
     reference(classifier, s, parts["calibration"]).to_parquet(building / artifact.REFERENCE, index=False)
     _write(building / artifact.SIGNATURES, signatures.measure(s, parts["calibration"]))
+    typical_cells(classifier, s, p, parts["calibration"]).to_parquet(building / artifact.TYPICAL, index=False)
     _write(building / artifact.GOLDEN, golden.make(classifier, draw_each(_DRAWN)))
 
     parts["test"] = unseal(fit, artifact.sha256(building / artifact.NETWORK))

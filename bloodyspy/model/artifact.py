@@ -13,6 +13,7 @@
 ``policy.json``        the limits beyond which an answer is reviewed or refused
 ``reference.parquet``  observations of the calibration part: what normal pictures look like
 ``signatures.json``    what each fault of the laboratory does to the image statistics: a drift's cause is told by it
+``typical.parquet``    a few small pictures of each type from the calibration part, for the page of a drift check
 ``golden.json``        drawn cells and the answers to them at assembly: what it has to answer elsewhere too
 ``metrics.json``       scores with intervals
 ``card.md``            the model card
@@ -41,11 +42,12 @@ from bloodyspy.policy import POLICY
 
 SPEC, NETWORK, GRAPH, GRAPH_INT8 = "spec.json", "network.keras", "graph.onnx", "graph.int8.onnx"
 INFERENCE, TRAINING, DATA = "inference.json", "training.json", "data.json"
-REFERENCE, METRICS, CARD, CARD_HTML = "reference.parquet", "metrics.json", "card.md", "card.html"
-GOLDEN, SIGNATURES, DIGESTS = "golden.json", "signatures.json", "digests.json"
+REFERENCE, TYPICAL, SIGNATURES = "reference.parquet", "typical.parquet", "signatures.json"
+METRICS, CARD, CARD_HTML = "metrics.json", "card.md", "card.html"
+GOLDEN, DIGESTS = "golden.json", "digests.json"
 FILES = (
-    *(SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, HEAD, FAMILIARITY, POLICY, REFERENCE, GOLDEN, METRICS),
-    *(SIGNATURES, CARD, CARD_HTML),
+    *(SPEC, NETWORK, GRAPH, INFERENCE, TRAINING, DATA, HEAD, FAMILIARITY, POLICY, REFERENCE, TYPICAL, SIGNATURES),
+    *(GOLDEN, METRICS, CARD, CARD_HTML),
 )
 """What every artefact has; :attr:`Artefact.files` is what this one has."""
 

@@ -8,12 +8,13 @@ time one was kept. Whoever changes files holds the index's write lock: no proces
 import base64
 import binascii
 import hashlib
+import json
 import os
 import re
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ CREATE TABLE IF NOT EXISTS kept (
 CREATE INDEX IF NOT EXISTS kept_specimen ON kept (specimen);
 CREATE INDEX IF NOT EXISTS kept_sha256 ON kept (sha256);
 CREATE INDEX IF NOT EXISTS kept_time ON kept (time);
+CREATE INDEX IF NOT EXISTS kept_request ON kept (request_id);
 """
 
 
@@ -126,6 +128,39 @@ class Store:
         if hashlib.sha256(payload).hexdigest() != digest:
             raise KeepingError(f"The image {digest} was altered. Restore it from a copy, or erase it.")
         return payload
+
+    def find(self, request_ids: Iterable[str]) -> dict[tuple[str, int], str]:
+        """SHA-256 of what is kept of these requests, by request and place of the picture in it.
+
+        A request's id that was used again for other pictures says nothing, and is left out.
+
+        Raises:
+            KeepingError: the index cannot be read.
+        """
+        if not self.exists:
+            return {}
+        found: dict[tuple[str, int], set[str]] = {}
+        query = (
+            "SELECT request_id, picture, sha256 FROM kept "
+            "WHERE sha256 IS NOT NULL AND request_id IN (SELECT value FROM json_each(?))"
+        )
+        try:
+            with closing(
+                sqlite3.connect(f"{self._index.absolute().as_uri()}?mode=ro", timeout=_BUSY, uri=True)
+            ) as index:
+                for request_id, picture, digest in index.execute(query, (json.dumps(list(request_ids)),)):
+                    found.setdefault((request_id, picture), set()).add(digest)
+        except sqlite3.Error as exc:
+            raise KeepingError(f"The index of the kept images in {self._folder} cannot be read: {exc}.") from exc
+        return {key: digests.pop() for key, digests in found.items() if len(digests) == 1}
+
+    def holds(self, digest: str) -> bool:
+        """Whether the picture with this SHA-256 is kept."""
+        return self._place(digest).exists() or self.enciphered(digest)
+
+    def enciphered(self, digest: str) -> bool:
+        """Whether it is kept enciphered."""
+        return self._place(digest).with_name(digest + _ENCIPHERED).exists()
 
     def erase(self, specimen: str) -> Removed:
         """Remove the images of a specimen, whatever else they were kept for, and blank it in the index.

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from bloodyspy.cells import CELL_TYPES, NO_CELL, CellType, Label
 from bloodyspy.errors import ArtefactInvalid, ImageTooLarge, UnreadableImage
 from bloodyspy.images.decode import decode
 from bloodyspy.images.files import read
-from bloodyspy.images.preprocess import InputSpec, to_array
+from bloodyspy.images.small import small
 from bloodyspy.model import prediction
 from bloodyspy.model.artifact import METRICS, Artefact
 from bloodyspy.model.classifier import Classifier
@@ -33,7 +32,6 @@ picture, and the request that the answer was first given in."""
 SHOWN = 14
 """Pictures of each type in a report."""
 
-_SHOWN_SIDE = 96  # pixels: 12 mm at 200 dots an inch
 _AHEAD = 64  # files in work or waiting to be taken: what memory is bounded by
 
 
@@ -180,9 +178,6 @@ def _observe(classifier: Classifier, file: Path, name: str) -> Cell:
 
 def _small(file: Path) -> bytes | None:
     try:
-        pixels = to_array(decode(read(file)).pixels, InputSpec(size=_SHOWN_SIDE))
+        return small(decode(read(file)).pixels)
     except (OSError, UnreadableImage, ImageTooLarge):
         return None
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=85)
-    return stream.getvalue()

@@ -24,9 +24,11 @@ from bloodyspy.evaluation.assembly import assemble
 from bloodyspy.evaluation.comparison import read_scores
 from bloodyspy.evaluation.origin import Data
 from bloodyspy.evaluation.scoring import labels_and_probabilities, part_of, predict, score_predictions, sealed_part
+from bloodyspy.images.decode import decode
+from bloodyspy.images.small import small
 from bloodyspy.images.synthetic import draw_each, draw_picture
 from bloodyspy.model import golden, precision
-from bloodyspy.model.artifact import DATA, GOLDEN, INFERENCE, TRAINING, Artefact, read_digests
+from bloodyspy.model.artifact import DATA, GOLDEN, INFERENCE, TRAINING, TYPICAL, Artefact, read_digests
 from bloodyspy.model.calibration import fit_temperature
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.fits import Fit, fit
@@ -192,6 +194,16 @@ def test_reference_is_what_the_service_would_log(
     assert len(reference) == len(rows)
     first = classifier.observe((trained.data / rows["path"].iloc[0]).read_bytes()).row()
     assert reference.iloc[0].to_dict() == pytest.approx(first, abs=1e-6)
+
+
+def test_typical_cells_are_of_the_calibration_part_and_small(assembled: Artefact, trained: Settings) -> None:
+    typical = pd.read_parquet(assembled.path / TYPICAL)
+    rows = part_of(trained, "calibration")
+    expected = rows["cell_type"].value_counts().clip(upper=4).to_dict()
+    assert typical["cell_type"].value_counts().to_dict() == expected
+    there = {small(decode((trained.data / path).read_bytes()).pixels) for path in rows["path"]}
+    assert set(typical["jpeg"]) <= there
+    assert typical["jpeg"].str.len().sum() < 200_000
 
 
 def test_the_golden_answers_are_those_of_what_was_sealed(classifier: Classifier, assembled: Artefact) -> None:

@@ -156,7 +156,7 @@ def test_every_flow_is_deployed_and_a_worker_runs_what_the_clock_makes(deployed:
         assert (answer.approver, answer.reason, answer.approved, answer.version) == (*given.values(), True, 2)
 
     keys = {entry["key"] for entry in deployed.post("/artifacts/latest/filter")}
-    assert {"drift-verdict", "drift-report", "decision"} <= keys
+    assert {"drift", "drift-verdict", "drift-report", "decision"} <= keys
     assert list((deployed.folder / "var" / "drift").iterdir())
     assert (deployed.folder / "var" / "release.json").is_file()
 

@@ -8,14 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from handmade import judged, scores_of
+from judged_windows import column
 from numpy.typing import NDArray
-from observed import live, observed, signatures
+from observed import RUN as RUN_OBSERVED
+from observed import START, live, observed, signatures
 
 from bloodyspy.cells import CELL_TYPES, CellType
 from bloodyspy.errors import MonitoringError
@@ -109,7 +112,9 @@ def later_pictures() -> Pictures:
 def evidence(check: Check) -> tuple[dict[str, float], set[str], int]:
     """What Evidently's JSON says: threshold of each column, columns drifted, and their number, from configurations."""
     report = json.loads((check.folder / REPORT_JSON).read_bytes())
-    thresholds = {m["config"]["column"]: m["config"]["threshold"] for m in report["metrics"] if "column" in m["config"]}
+    thresholds = {
+        m["config"]["column"]: m["config"]["threshold"] for m in report["metrics"] if "threshold" in m["config"]
+    }
     failed = {
         test["metric_config"]["params"]["column"]
         for test in report["tests"]
@@ -235,7 +240,7 @@ from monitoring.check import check_window
 from bloodyspy.store.windows import Window
 from observed import live, observed, signatures
 from monitoring.drift import Rule
-monitoring.report.render = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+monitoring.report.render = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 rule = Rule(minimum_rows=50, rate=0.01)
 check_window(observed(200, seed=1), Window(live(observed(100, seed=2))), rule, signatures(), Path(sys.argv[1]))
 """
@@ -252,6 +257,73 @@ check_window(observed(200, seed=1), Window(live(observed(100, seed=2))), rule, s
     assert sorted(path.name for path in check.folder.iterdir()) == sorted(
         [VERDICT, WINDOW, REPORT, REPORT_JSON, "index.html"]
     )
+
+
+def test_each_check_is_a_run_in_the_workspace_that_evidently_opens(tmp_path: Path) -> None:
+    """By Evidently's own means, in a process that knows nothing of ours."""
+    reference, ui = observed(200, seed=1), tmp_path / "evidently"
+    windows = [Window(live(observed(100, seed=2, stain=hour), START + timedelta(hours=hour))) for hour in (0, 1)]
+    found = [check_window(reference, window, RULE, MARKS, tmp_path, ui=ui) for window in windows]
+    for path in found[0].folder.iterdir():
+        path.unlink()
+    found[0].folder.rmdir()  # as if killed before it was in its place: judged again, it is the same run
+    check_window(reference, windows[0], RULE, MARKS, tmp_path, ui=ui)
+    looked = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from evidently.ui.workspace import Workspace
+workspace = Workspace(sys.argv[1])
+(project,) = workspace.list_projects()
+runs = [workspace.get_run(project.id, run) for run in workspace.list_runs(project.id)]
+told = sorted((run.timestamp.isoformat(), run.name, run.metadata["verdict"]) for run in runs)
+panels = project.dashboard.model().panels
+panels = [(panel.title, [value.metric_labels["column"] for value in panel.values]) for panel in panels]
+shares = {result.metric_value_location.metric.params.get("column"): result.value for run in runs for result in
+          run.metric_results.values() if run.metadata["verdict"] == "drifted" and hasattr(result, "value")}
+assert not [name for name in sys.modules if name.startswith("monitoring")]
+print(json.dumps([project.name, told, panels, shares]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", looked, str(ui)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    name, told, panels, shares = json.loads(done.stdout.splitlines()[-1])
+    assert name == f"Drift of version 3, run {RUN_OBSERVED[:8]}"
+    assert [run[1:] for run in told] == [["stable", "stable"], [f"drifted, {found[1].verdict.cause}", "drifted"]]
+    assert told[1][0].startswith("2026-11-23T00:56:39")  # the window's end
+    verdict = found[1].verdict
+    assert shares["share of drifted columns"] == pytest.approx(len(verdict.drifted_columns) / len(verdict.columns))
+    assert [column for _, columns in panels for column in columns if column not in shares] == []
+
+
+@pytest.mark.parametrize("broken", ["a file", "half a project"])
+def test_a_broken_workspace_fails_no_check(tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str) -> None:
+    from monitoring.workspace import project_of
+
+    ui, window = tmp_path / "evidently", Window(live(observed(100, seed=2)))
+    if broken == "a file":
+        ui.write_text("in the way")
+    else:
+        (ui / str(project_of(RUN_OBSERVED))).mkdir(parents=True)
+        (ui / str(project_of(RUN_OBSERVED)) / "snapshots").write_text("in the way")
+    check = check_window(observed(200, seed=1), window, RULE, MARKS, tmp_path / "drift", ui=ui)
+    assert check.page.exists()
+    assert "not in Evidently's workspace" in caplog.text
+
+
+def test_what_is_compared_as_a_whole_is_in_the_report_and_under_the_same_guard(tmp_path: Path) -> None:
+    from monitoring.report import write
+
+    reference, current = observed(200, seed=1), live(observed(100, seed=2))
+    verdict = judge(reference, current, RULE, MARKS)
+    far, others = column("embedding", 1.3), [one for one in verdict.columns if one.name != "embedding"]
+    drifted = verdict.model_copy(update={"columns": (far, *others), "overall": Overall.DRIFTED})
+    check = write(drifted, reference, current, tmp_path / "far")
+    _, failed, _ = evidence(check)
+    assert failed == {"embedding"}
+    near = drifted.model_copy(update={"columns": (far.model_copy(update={"drifted": False}), *others)})
+    with pytest.raises(MonitoringError, match="embedding"):
+        write(near, reference, current, tmp_path / "near")
 
 
 def test_the_verdict_needs_no_evidently() -> None:

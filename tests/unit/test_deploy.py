@@ -6,21 +6,28 @@ import re
 import shlex
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 from compose_spec import PyCompose
+from judged_windows import verdict
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from running import ROOT
 
 from bloodyspy.serving.metrics import Metrics
 from bloodyspy.settings import Settings
+from monitoring import gauges
+from monitoring.causes import Cause
+from monitoring.drift import Overall
+from monitoring.history import Check
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = (DEPLOY / "compose.yaml").read_text()
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "bloodyspy.json").read_text())
+ALERTS = yaml.safe_load((DEPLOY / "alerts.yml").read_text())
 OURS = {"service", "mlflow", "prefect", "worker", "state"}
 """Services whose image holds this environment; the others are their makers' own."""
 
@@ -44,7 +51,7 @@ def checked(text: str) -> PyCompose:
 
 
 def test_the_compose_file_is_one() -> None:
-    assert {*OURS, "postgres", "prometheus", "grafana"} == set(checked(COMPOSE).service_names())
+    assert {*OURS, "postgres", "textfile", "prometheus", "grafana"} == set(checked(COMPOSE).service_names())
 
 
 @pytest.mark.parametrize(
@@ -130,13 +137,52 @@ def test_prometheus_takes_its_configuration_and_its_own_command() -> None:
     assert [option for option in options(command) if option not in known] == []
 
 
+def test_the_alerts_of_drift_fire_when_they_should(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is absent: apt-get install prometheus")
+    alarm = 'bloodyspy_drift_alarm{site="north",instrument="",cause="stain"}'
+    test = {
+        "rule_files": [str(DEPLOY / "alerts.yml")],
+        "tests": [
+            {
+                "interval": "5m",
+                "input_series": [
+                    {"series": alarm, "values": "0+0x12 1+0x60"},
+                    {"series": "bloodyspy_drift_run_timestamp_seconds", "values": "0+0x100"},
+                ],
+                "alert_rule_test": [
+                    {"eval_time": "30m", "alertname": "Drifted", "exp_alerts": []},
+                    {"eval_time": "2h", "alertname": "Drifted", "exp_alerts": [_fired("Drifted", site="north")]},
+                    {"eval_time": "2h", "alertname": "DriftCheckLate", "exp_alerts": []},
+                    {"eval_time": "4h", "alertname": "DriftCheckLate", "exp_alerts": [_fired("DriftCheckLate")]},
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    done = subprocess.run(["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _fired(alert: str, **labels: str) -> dict[str, dict[str, str]]:
+    (rule,) = [rule for group in ALERTS["groups"] for rule in group["rules"] if rule["alert"] == alert]
+    summaries = {
+        "Drifted": "The pictures have changed, probably stain, at north.",
+        "DriftCheckLate": "No drift check has run to its end for 4h 0m 0s; it should every hour.",
+    }
+    told = {"summary": summaries[alert], "runbook": rule["annotations"]["runbook"]}
+    cause = {"cause": "stain"} if alert == "Drifted" else {}
+    return {"exp_labels": {"severity": "ticket", **labels, **cause}, "exp_annotations": told}
+
+
 def test_dashboard_and_alerts_ask_for_metrics_that_exist() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.serves("release", None, None)
-    names = {sample for metric in registry.collect() for sample in _names(metric)}
-    alerts = yaml.safe_load((DEPLOY / "alerts.yml").read_text())
-    asked = [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
+    history = [Check(Path(), verdict(Overall.DRIFTED, Cause.STAIN))]
+    both = (registry, gauges.registry_of(history, datetime.now(UTC)))
+    names = {sample for each in both for metric in each.collect() for sample in _names(metric)}
+    asked = [rule["expr"] for group in ALERTS["groups"] for rule in group["rules"]]
     asked += [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
     named = {name for expression in asked for name in re.findall(r"\bbloodyspy_\w+", expression)}
     assert len(named) > 20
@@ -151,7 +197,7 @@ def _names(metric: Metric) -> set[str]:
 
 def test_every_alert_names_a_page_of_the_runbook() -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text()
-    for group in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]:
+    for group in ALERTS["groups"]:
         for rule in group["rules"]:
             (page,) = re.findall(r'^docs/runbook\.md, "(.+)"$', rule["annotations"]["runbook"])
             assert re.search(rf'^## "?{re.escape(page)}"?$', runbook, re.MULTILINE), page

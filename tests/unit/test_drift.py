@@ -9,7 +9,6 @@ from bloodyspy.errors import MonitoringError
 from monitoring.accuracy import Calibrated
 from monitoring.causes import Cause
 from monitoring.drift import Kind, Overall, Rule, Verdict, judge
-from monitoring.page import render
 from monitoring.thresholds import JUDGED
 
 RULE = Rule(minimum_rows=50, rate=0.01)
@@ -138,24 +137,3 @@ def test_a_verdict_survives_json(rows: int) -> None:
         observed(200, seed=1), live(observed(rows, seed=2)), RULE, SIGNATURES, torn_lines=1, corrupt_lines=2
     )
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
-
-
-def test_the_page_tells_the_verdict_first_and_needs_no_other_host() -> None:
-    verdict = judge(
-        observed(200, seed=1),
-        live(observed(100, seed=2, stain=2)),
-        RULE,
-        SIGNATURES,
-        synthetic=True,
-        torn_lines=1,
-        corrupt_lines=2,
-    )
-    page = render(verdict, "report.html")
-    assert page.index(verdict.reason) < page.index("<table>")
-    assert page.index("<tr class=over><td>" + verdict.columns[0].name) < page.index("<td>width")
-    assert "3 of the log, left out (1 torn" in page
-    assert "no real cells" in page
-    assert "//" not in page
-    assert "report.html" not in render(verdict, None)
-    hostile = verdict.model_copy(update={"run_id": "<script>", "reason": "<b>"})
-    assert "<script>" not in render(hostile, None)

@@ -129,7 +129,8 @@ def data(facts: Facts, spec: ModelSpec) -> Section:
         "The parts are drawn by the hash of an image's content: exact duplicates never straddle them, near-duplicates "
         "of a held-out image are withheld from training, and an image keeps its part when others are added. **Donors "
         "are not identified in the data**, so pictures of one donor can stand on both sides of the split: every score "
-        "here is an upper bound of what to expect on new donors."
+        "here is an upper bound of what to expect on new donors. **This artefact holds pictures**: a few small ones of "
+        "each type from the calibration part (`typical.parquet`), for the page of a drift check."
     )
     listed: tuple[Block, ...] = (Items(sources),) if sources else ()
     return Section(
