@@ -20,6 +20,7 @@ from monitoring.causes import SAID, Cause, Marks, Match, listed
 from monitoring.thresholds import CASE_MIX, FEATURES, JUDGED, OPTICS, SEEN, Comparison, Thresholds
 
 _CUT = ("width", "height")
+_BEFORE, _ELSEWHERE = "as before", "elsewhere"
 
 
 class Overall(StrEnum):
@@ -76,7 +77,7 @@ class ColumnVerdict(_Frozen):
     reference: float | str
     """Mean in the reference, at the window's mix of types; of the types, the one that moved most with its share."""
     current: float | str
-    """The same in the window. Both are empty for the embedding."""
+    """The same in the window. Of the embedding, in words."""
 
     @property
     def ratio(self) -> float:
@@ -284,8 +285,9 @@ def find(comparison: Comparison, known: Thresholds, marks: Marks, current: pd.Da
         rate: share of windows without any change that may have a distance over its threshold.
     """
     thresholds, distances = known.of(comparison, current, rate), comparison.distances(current)
-    expected: dict[str, float | str] = {**comparison.expected(current), FEATURES: ""}
-    seen: dict[str, float | str] = {**{name: float(current[name].mean()) for name in (*OPTICS, *SEEN)}, FEATURES: ""}
+    expected: dict[str, float | str] = {**comparison.expected(current), FEATURES: _BEFORE}
+    seen: dict[str, float | str] = {name: float(current[name].mean()) for name in (*OPTICS, *SEEN)}
+    seen[FEATURES] = _ELSEWHERE if distances[FEATURES] > thresholds[FEATURES] else _BEFORE
     expected[CASE_MIX], seen[CASE_MIX] = _moved_type(comparison.counts, current[CASE_MIX])
     columns = [
         ColumnVerdict(

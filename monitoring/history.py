@@ -13,6 +13,7 @@
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,18 @@ def checks(folder: Path) -> list[Check]:
     for fault in past.unreadable:
         logger.warning("%s", fault)
     return past.checks
+
+
+def newest_first(folder: Path, run_id: str) -> Iterator[Check]:
+    """Checks of one model, read one by one as they are asked for, so that a long history costs little.
+
+    Names sort by time (:func:`check_name`). What cannot be read is left out.
+    """
+    for path in sorted(folder.glob(f"[!.]*-{run_id[:8]}-*"), reverse=True):
+        try:
+            yield read_check(path)
+        except MonitoringError as exc:
+            logger.warning("%s", exc)
 
 
 def read_check(folder: Path) -> Check:

@@ -9,7 +9,12 @@ import shutil
 import tempfile
 import time
 import warnings
+<<<<<<< HEAD
 from collections.abc import Callable
+=======
+from datetime import datetime
+from itertools import islice
+>>>>>>> report
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +24,9 @@ from bloodyspy.errors import MonitoringError
 from monitoring import pictures, verdict_metric, workspace
 from monitoring.alarms import Scope
 from monitoring.drift import Overall, Verdict
-from monitoring.history import PAGE, REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, read_check
+from monitoring.history import PAGE, REPORT, REPORT_JSON, VERDICT, WINDOW, Check, newest_first, read_check
 from monitoring.page import Content, render
+from monitoring.page.trend import SHOWN
 from monitoring.pictures import Album
 from monitoring.thresholds import CASE_MIX, MEASURED, Comparison, kolmogorov
 
@@ -83,13 +89,12 @@ def write(
 
 
 def _write_page(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame, folder: Path, album: Album) -> None:
-    past = [check.verdict for check in checks(folder.parent)]
     shown = pictures.choose(reference, current, album)
     content = Content(
         verdict,
         reference,
         current,
-        [one for one in past if Scope.of(one) == Scope.of(verdict) and _before(one, verdict)],
+        _past(verdict, folder.parent),
         shown,
         REPORT if verdict.overall is not Overall.INSUFFICIENT else None,
     )
@@ -97,8 +102,15 @@ def _write_page(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame
     pictures.write_list(shown, folder)
 
 
-def _before(one: Verdict, other: Verdict) -> bool:
-    return (one.end or one.checked) <= (other.end or other.checked)
+def _past(verdict: Verdict, history: Path) -> list[Verdict]:
+    """The last checks of the same scope that are not later than this one, the oldest window first."""
+
+    def when(one: Verdict) -> datetime:
+        return one.end or one.checked
+
+    of_model = (check.verdict for check in newest_first(history, verdict.run_id))
+    same = (one for one in of_model if Scope.of(one) == Scope.of(verdict) and when(one) <= when(verdict))
+    return sorted(islice(same, SHOWN - 1), key=when)
 
 
 def _sweep(history: Path) -> None:

@@ -56,7 +56,7 @@ class VerdictNumberCalculation(SingleValueCalculation[VerdictNumber]):
 
 def worst(kind: Kind) -> str:
     """Name of the worst ratio of a kind."""
-    return f"{kind}: worst distance over its threshold"
+    return f"worst of {kind}"
 
 
 def numbers(verdict: Verdict) -> pd.DataFrame:

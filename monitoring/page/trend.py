@@ -28,15 +28,13 @@ def trend(checks: Sequence[Verdict]) -> str:
     """
     shown = checks[-SHOWN:]
     cells = "".join(f'<i class="{one.overall}" title="{_time(_when(one))}: {one.overall}"></i>' for one in shown)
-    counted = f"{len(shown)} check{'s' if len(shown) > 1 else ''}" + (
-        f", the newest of {len(checks)}" if len(checks) > len(shown) else ""
-    )
+    counted = f"the last {len(shown)} checks" if len(shown) > 1 else "the first check"
     top = max([_LEAST, *(column.ratio for one in shown for column in one.columns)])
     panels = "".join(_panel(kind, shown, min(top * 1.05, _MOST)) for kind in Kind)
     return (
         f'<div class="strip" role="img" aria-label="Verdicts of {counted}">{cells}</div>'
-        f'<p class="note">{counted} of this model, the present one last. Tall, red: drifted; half, green: stable; '
-        f'low: too little to judge.</p><div class="panels">{panels}</div>'
+        f'<p class="note">{counted.capitalize()} of this model, the present one last. Tall, red: drifted; half, green: '
+        f'stable; low: too little to judge.</p><div class="panels">{panels}</div>'
         '<p class="note">Each point is the worst column of a check, as a multiple of its threshold (dashed): above is '
         "drift.</p>"
     )
