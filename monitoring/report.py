@@ -9,12 +9,9 @@ import shutil
 import tempfile
 import time
 import warnings
-<<<<<<< HEAD
 from collections.abc import Callable
-=======
 from datetime import datetime
 from itertools import islice
->>>>>>> report
 from pathlib import Path
 from typing import Any
 

@@ -37,14 +37,9 @@ from bloodyspy.settings import Settings
 from bloodyspy.store.windows import Window
 from monitoring.causes import Cause
 from monitoring.check import check_drift, check_window
-<<<<<<< HEAD
 from monitoring.drift import Overall, Rule, Verdict, judge
-from monitoring.history import REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, history
-from monitoring.thresholds import FEATURES
-=======
-from monitoring.drift import Overall, Verdict, judge
 from monitoring.history import REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, history, newest_first
->>>>>>> report
+from monitoring.thresholds import FEATURES
 
 ROOT = Path(__file__).parents[2]
 RUN, DATA = "c" * 32, "d" * 32
@@ -237,7 +232,7 @@ def test_history_lists_the_oldest_first_and_names_what_it_cannot_read(tmp_path: 
     assert list(newest_first(tmp_path, RUN_OBSERVED)) == [late, early]
     assert list(newest_first(tmp_path, "b" * 32)) == []
     assert "The first check of this model" in early.page.read_text(encoding="utf-8")  # what is later is not its past
-    later = check_window(reference, Window(live(few, seconds=2)), RULE, tmp_path)
+    later = check_window(reference, Window(live(few, seconds=2)), RULE, MARKS, tmp_path)
     assert "The last 3 checks of this model" in later.page.read_text(encoding="utf-8")
 
 
