@@ -1,12 +1,15 @@
 """``python -m monitoring``: the drift checks so far; with a word behind it, the store of observations."""
 
 import sys
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from bloodyspy.errors import BloodySpyError
+from bloodyspy.observation import Origin
 from bloodyspy.params import load_params
 from bloodyspy.settings import load_settings
 from monitoring.history import history
@@ -32,6 +35,30 @@ def checks(context: typer.Context) -> None:
     console.print(table)
     for unreadable in kept.unreadable:
         console.print(f"Could not be read: {unreadable}")
+
+
+@app.command()
+def judge(
+    rows: Annotated[int | None, typer.Option(min=10, help="the newest so many  [default: monitoring.window]")] = None,
+    since: Annotated[datetime | None, typer.Option(help="UTC where it names no zone")] = None,
+    until: Annotated[datetime | None, typer.Option(help="likewise; the moment itself is left out")] = None,
+    site: Annotated[str, typer.Option(help="of one site alone")] = "",
+    instrument: Annotated[str, typer.Option(help="of one instrument alone")] = "",
+    specimen: Annotated[str, typer.Option(help="of one smear alone: its pseudonym")] = "",
+) -> None:
+    """Judge any window of the released model's observations, at once: nothing is drawn, kept or told to anybody."""
+    from monitoring.check import judge_now
+
+    settings = load_settings()
+    params = load_params(settings.root / "params.yaml")
+    moments = [one and one.replace(tzinfo=one.tzinfo or UTC) for one in (since, until)]
+    given = rows or (params.monitoring.window if since is None else None)
+    verdict = judge_now(
+        settings, params, Origin(site, instrument, specimen), rows=given, since=moments[0], until=moments[1]
+    )
+    drawn = " (synthetic: the model was trained on drawn cells)" if verdict.synthetic else ""
+    _say(f"{verdict.overall}{f', {verdict.cause}' if verdict.cause else ''}{drawn}: {verdict.reason}")
+    _say(f"Right answers, estimated without labels: {verdict.accuracy or verdict.accuracy_withheld}")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """One whole drift check: what the flow, the command line and the lifecycle call."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from cronsim import CronSim, CronSimError
 
 from bloodyspy.errors import MonitoringError
 from bloodyspy.model.artifact import REFERENCE, Artefact
+from bloodyspy.model.release import read_release
 from bloodyspy.model.signatures import Signatures
 from bloodyspy.observation import COLUMNS, NOWHERE, Origin
 from bloodyspy.params import Apart, Params
@@ -17,7 +19,7 @@ from bloodyspy.store import streams
 from bloodyspy.store.windows import Wanted, Window
 from monitoring import pictures
 from monitoring.accuracy import Calibrated
-from monitoring.drift import Rule, judge
+from monitoring.drift import Rule, Verdict, judge
 from monitoring.history import VERDICT, Check, check_name, read_check
 from monitoring.pictures import Album
 
@@ -61,6 +63,46 @@ def check_drift(artefact: Artefact, s: Settings, p: Params) -> Check:
     for origin in origins:
         kept(window_of(artefact, s, p, origin), origin=origin)
     return kept(newest)
+
+
+def judge_now(
+    s: Settings,
+    p: Params,
+    origin: Origin = NOWHERE,
+    *,
+    rows: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Verdict:
+    """Collect, and judge any window of the observations of the model that the service was told to serve.
+
+    Args:
+        s: where things are.
+        p: least number of rows, false alarms a month.
+        origin: of one site, instrument or smear; nowhere for all.
+        rows: the newest so many; None for all.
+        since, until: times with a zone; the latter is left out.
+
+    Raises:
+        ModelUnavailable: nothing is released.
+        MonitoringError: log, store or reference cannot be read, or the store cannot be written.
+    """
+    assert s.bentoml_home is not None  # Settings fills it in
+    artefact = Artefact.open(s.bentoml_home / read_release(s.release).path)
+    named = {name: value or None for name, value in asdict(origin).items()}
+    window = streams.live(s).newest(Wanted(run_id=artefact.spec.run_id, since=since, until=until, **named), rows)
+    return judge(
+        read_reference(artefact),
+        window.frame,
+        rule_of(p),
+        Signatures.read(artefact.path),
+        calibrated=Calibrated.of(artefact),
+        thresholds=s.thresholds,
+        origin=origin,
+        synthetic=artefact.spec.synthetic,
+        torn_lines=window.unreadable.torn,
+        corrupt_lines=window.unreadable.corrupt,
+    )
 
 
 def rule_of(p: Params, windows: int = 1) -> Rule:

@@ -10,9 +10,9 @@ app = typer.Typer()
 
 @app.command("drift-drill")
 def drift_drill(
-    window: Annotated[int | None, typer.Option(min=50, help="rows of a window  [default: monitoring.window]")] = None,
+    window: Annotated[int | None, typer.Option(min=10, help="rows of a window  [default: monitoring.window]")] = None,
     windows: Annotated[int, typer.Option(min=4, help="judged of each fault and severity")] = 40,
-    pictures: Annotated[int, typer.Option(min=50, help="held-out ones that are put under each fault")] = 200,
+    pictures: Annotated[int, typer.Option(min=10, help="held-out ones that are put under each fault")] = 200,
     elsewhere: Annotated[
         list[Path] | None, typer.Option(help="a folder of another laboratory's pictures; may be given several times")
     ] = None,

@@ -30,13 +30,13 @@ from bloodyspy.images.statistics import describe
 from bloodyspy.images.synthetic import draw_picture
 from bloodyspy.model.artifact import METRICS, REFERENCE, SIGNATURES, Artefact, ModelSpec
 from bloodyspy.model.inference import Precision, Runtime
-from bloodyspy.observation import Observation, Provenance, rows
-from bloodyspy.params import Params
+from bloodyspy.observation import Observation, Origin, Provenance, rows
+from bloodyspy.params import Apart, Params
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.settings import Settings
 from bloodyspy.store.windows import Window
 from monitoring.causes import Cause
-from monitoring.check import check_drift, check_window
+from monitoring.check import check_drift, check_window, rule_of
 from monitoring.drift import Overall, Rule, Verdict, judge
 from monitoring.history import REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, history, newest_first
 from monitoring.thresholds import FEATURES
@@ -213,6 +213,30 @@ def test_a_window_is_judged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         check_window(reference, Window(current.iloc[1:].reset_index(drop=True)), RULE, MARKS, tmp_path),
     ]
     assert len({first.folder, *(check.folder for check in others)}) == 4
+
+
+def test_sites_and_smears_are_judged_by_themselves(
+    tmp_path: Path, settings: Settings, params: Params, reference_pictures: Pictures, later_pictures: Pictures
+) -> None:
+    """Two instruments of a site, one of which stains otherwise; and one smear, at once, from what was released."""
+    artefact = artefact_of(tmp_path / "artefact", observe(reference_pictures, 0))
+    assert settings.observations is not None
+    log = ObservationLog(settings.observations)
+    restained = [(shift(pixels, Shift.STAIN, 3), cell) for pixels, cell in later_pictures]
+    for name, pictures in (("A", later_pictures), ("B", restained)):
+        for number, one in enumerate(observe(pictures, 1)):
+            log.append([one], f"{name}-{number}", 3, origin=Origin("LAB-1", name, f"S-{name}"))
+    rule = params.monitoring.model_copy(update={"apart": Apart.INSTRUMENT})
+    found = check_drift(artefact, settings, params.model_copy(update={"monitoring": rule}))
+    assert found.verdict.instrument == ""
+    judged = {check.verdict.instrument: check.verdict for check in checks(settings.drift_history)}
+    assert {name: verdict.overall for name, verdict in judged.items() if name} == {
+        "A": Overall.STABLE,
+        "B": Overall.DRIFTED,
+    }
+    assert (judged["B"].site, judged["B"].cause) == ("LAB-1", Cause.STAIN)
+    # The month's false alarms are shared out over the three windows of a check.
+    assert judged["A"].false_alarm_rate == pytest.approx(rule_of(params).rate / 3)
 
 
 def test_history_lists_the_oldest_first_and_names_what_it_cannot_read(tmp_path: Path) -> None:
