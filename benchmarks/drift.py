@@ -1,7 +1,7 @@
 """``make bench-drift``: false alarms, power, label-free accuracy and cost of the drift check, on real images.
 
 False alarms: the held-out pictures are split at random into a reference of the calibration part's size and the rest,
-anew for every ten windows, so that the reference's own chance is in the figure; thresholds are those of the split's own
+anew for every twenty windows, so that the reference's own chance is in the figure; thresholds are those of the split's own
 reference. Windows are drawn without replacement. Everything else is the champion's own check.
 """
 
@@ -35,7 +35,7 @@ from monitoring.drift import KINDS, Rule, judge
 from monitoring.drill import drill, observed, table
 from monitoring.thresholds import CASE_MIX, JUDGED, MEASURED, Comparison, Thresholds
 
-SIZES, WINDOWS, SPLITS = (50, 100, 200, 500, 1_000), 2_000, 200
+SIZES, WINDOWS, SPLITS = (50, 100, 200, 500, 1_000), 2_000, 100
 RATE = 0.05
 DRILLED = 100
 MODELLED, COLUMNS = 10_000, 20
