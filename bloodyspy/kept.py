@@ -23,6 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bloodyspy.errors import KeepingError
+from bloodyspy.settings import Settings
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
 _ENCIPHERED = ".aesgcm"
@@ -50,6 +51,16 @@ class Kept:
     picture: int
     """Its place among the pictures of the request, from 0."""
     action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the index says of a picture whose image may still be there."""
+
+    request_id: str
+    picture: int
+    specimen: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +137,24 @@ class Store:
         if hashlib.sha256(payload).hexdigest() != digest:
             raise KeepingError(f"The image {digest} was altered. Restore it from a copy, or erase it.")
         return payload
+
+    def pictures(self, specimen: str | None = None) -> list[Picture]:
+        """What is kept, of one specimen where it is named; nothing is changed.
+
+        Raises:
+            KeepingError: the index cannot be read.
+        """
+        if not self.exists:
+            return []
+        asked = "SELECT DISTINCT request_id, picture, specimen, sha256 FROM kept WHERE sha256 IS NOT NULL"
+        try:
+            with closing(sqlite3.connect(f"{self._index.as_uri()}?mode=ro", uri=True, timeout=_BUSY)) as index:
+                rows = index.execute(
+                    asked + ("" if specimen is None else " AND specimen = ?"), () if specimen is None else (specimen,)
+                )
+                return [Picture(str(request), int(place), str(of), str(digest)) for request, place, of, digest in rows]
+        except sqlite3.Error as exc:
+            raise KeepingError(f"The index of the kept images in {self._folder} cannot be read: {exc}.") from exc
 
     def erase(self, specimen: str) -> Removed:
         """Remove the images of a specimen, whatever else they were kept for, and blank it in the index.
@@ -229,3 +258,13 @@ class Store:
                 index.execute("COMMIT")
         except (OSError, sqlite3.Error) as exc:
             raise KeepingError(f"The kept images in {self._folder} cannot be changed: {exc}.") from exc
+
+
+def store_of(settings: Settings) -> Store:
+    """Where this project keeps images.
+
+    Raises:
+        KeepingError: the file that is named for the key has none.
+    """
+    key = read_key(settings.keeping_key_file) if settings.keeping_key_file else None
+    return Store(settings.kept_images, key)
