@@ -1,8 +1,8 @@
 """Labels of data/ that the rest of data/ contradicts.
 
 A network that was trained on a wrong label has learnt it by heart, so what it says of that image is no witness. Here
-the witness is a logistic regression on the features of a network that never saw a label of ours (EfficientNet-Lite0 with
-its ImageNet weights), fitted without the image that it judges (:mod:`bloodyspy.labelling.doubts`).
+the witness is a logistic regression on the features of a network that never saw a label of ours, EfficientNet-Lite0
+with its ImageNet weights, fitted without the image that it judges (:mod:`bloodyspy.labelling.doubts`).
 The sealed part is not looked at: whoever corrects it by a model measures that model by itself.
 """
 

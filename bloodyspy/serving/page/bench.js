@@ -91,6 +91,7 @@ $("sign-in").addEventListener("submit", async (event) => {
   $("door").hidden = true;
   if (!may("classify")) say("Your role is `read`: you can see which model answers, but send no pictures.", "warn");
   $("may-not").hidden = may("review");
+  dispatchEvent(new Event("signed-in"));
   goOn();
   $("files").focus();
 });
@@ -106,6 +107,7 @@ function signOut(words = "") {
   for (const id of ["who", "bench", "card"]) $(id).hidden = true;
   $("door").hidden = false;
   $("model").textContent = "";
+  dispatchEvent(new Event("signed-out"));
   say(words, "warn");
   $("user").focus();
 }
