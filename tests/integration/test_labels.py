@@ -22,8 +22,10 @@ from operated import prepared
 from pictures import delivery, tinted
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 from running import NAME, PASSWORD, Service, served, settles
+from typer.testing import CliRunner
 
 from bloodyspy.cells import CELL_TYPES, NO_CELL, CellType
+from bloodyspy.cli import app
 from bloodyspy.dataset.holdings import LABELLED, read_holdings, read_labels
 from bloodyspy.dataset.importing import import_images
 from bloodyspy.dataset.manifest import build_manifest
@@ -36,7 +38,7 @@ from bloodyspy.labelling.choosing import lay_out
 from bloodyspy.labelling.queue import Why
 from bloodyspy.params import Params, load_params
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.events import DataVersioned, LabelsTaken
+from bloodyspy.promotion.events import DataVersioned, Erased, LabelsTaken
 from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.roles import Role
 from bloodyspy.settings import Settings
@@ -118,7 +120,8 @@ def answered(service: Service, settings: Settings, params: Params) -> dict[str, 
     with service.client("carl") as client:
         for i in range(PICTURES):
             payload = tinted(1000 + i)
-            answer = client.post("/v1/classify", files={"files": ("cell.png", payload)})
+            headers = {"X-Specimen-ID": f"S-2026-{i:05}"}
+            answer = client.post("/v1/classify", files={"files": ("cell.png", payload)}, headers=headers)
             sent[answer.json()["request_id"]] = payload
     audit = declare(settings, SHARE)
     drawn = sum(audit.position(one, 0) < SHARE for one in sent)
@@ -335,3 +338,24 @@ def test_a_picture_that_contradicts_data_goes_to_quarantine(
     assert {(one.reason, one.source) for one in after.quarantine} == {("label_conflict", LABELLED)}
     assert acceptance.waiting(settings, params) == 0
     assert flow() is None
+
+
+def test_an_erasure_says_what_it_does_not_reach(
+    answered: dict[str, bytes], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = read_labels(settings.data)[0]
+    specimen = f"S-2026-{list(answered).index(row.request_id):05}"
+    file = f"live-{row.sha256[:16]}.png"
+    taken = next(e.event for e in trail.entries(settings) if isinstance(e.event, LabelsTaken))
+    for name, value in (("ROOT", settings.root), ("STATE", settings.state)):
+        monkeypatch.setenv(f"BLOODYSPY_{name}", str(value))
+    done = CliRunner().invoke(app, ["erase", specimen])
+    assert done.exit_code == 0, done.output
+    assert file in done.output
+    assert taken.data_version in done.output
+    assert data_version(settings.root) in done.output  # every version since has it, too
+    erased = next(e.event for e in trail.entries(settings) if isinstance(e.event, Erased))
+    assert [Path(one).name for one in erased.in_data] == [file]
+    assert row.request_id not in {one.request_id for one in store_of(settings).pictures()}
+    again = CliRunner().invoke(app, ["erase", specimen])
+    assert file not in again.output  # nothing leads there any more
