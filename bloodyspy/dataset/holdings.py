@@ -67,7 +67,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Testimony:
+class Statement:
     """What a person said of a picture that came in by labels: one row of labels.csv."""
 
     sha256: str
@@ -94,7 +94,7 @@ class Holdings:
     info: DatasetInfo
     images: tuple[Held, ...] = ()
     quarantine: tuple[Quarantined, ...] = ()
-    labels: tuple[Testimony, ...] = ()
+    labels: tuple[Statement, ...] = ()
     """Of the images that came in by labels."""
 
     @property
@@ -111,7 +111,7 @@ class Holdings:
         return {row.sha256 for row in self.quarantine if row.reason is Reason.LABEL_CONFLICT}
 
 
-_LABELS = tuple(field.name for field in fields(Testimony))
+_LABELS = tuple(field.name for field in fields(Statement))
 
 NOTHING = Holdings(DatasetInfo(synthetic=False))
 
@@ -166,7 +166,7 @@ def read_quarantine(data: Path) -> tuple[Quarantined, ...]:
         raise DataError(f"{path} is damaged ({exc}). Restore data/ with `dvc checkout --force data.dvc`.") from exc
 
 
-def read_labels(data: Path) -> tuple[Testimony, ...]:
+def read_labels(data: Path) -> tuple[Statement, ...]:
     """What people said of the images that came in by labels; nothing where none did.
 
     Raises:
@@ -176,7 +176,7 @@ def read_labels(data: Path) -> tuple[Testimony, ...]:
     if not path.exists():
         return ()
     try:
-        return tuple(Testimony(*(row[name] for name in _LABELS)) for row in _rows(path))
+        return tuple(Statement(*(row[name] for name in _LABELS)) for row in _rows(path))
     except KeyError as exc:
         raise DataError(f"{path} is damaged ({exc}). Restore data/ with `dvc checkout --force data.dvc`.") from exc
 

@@ -16,7 +16,7 @@ from bloodyspy.dataset.holdings import (
     Holdings,
     Quarantined,
     Reason,
-    Testimony,
+    Statement,
     digest_of_holdings,
     listings,
     read_holdings,
@@ -137,14 +137,14 @@ def import_images(
             return _bring(found, before, base, staging, p, replace=replace)
 
 
-def import_labelled(found: Source, testimony: Iterable[Testimony], s: Settings, p: Params) -> ImportReport:
+def import_labelled(found: Source, statements: Iterable[Statement], s: Settings, p: Params) -> ImportReport:
     """Bring in answered pictures that people have labelled, under the same rules as :func:`import_images`.
 
     They are added to what is there, to a synthetic set as well, which stays one: they were answered by a model of it.
 
     Args:
         found: named :data:`~bloodyspy.dataset.holdings.LABELLED`.
-        testimony: who said what of which picture; kept of those that are taken.
+        statements: who said what of which picture; kept of those that are taken.
         s: places.
         p: what sizes are allowed.
 
@@ -155,9 +155,8 @@ def import_labelled(found: Source, testimony: Iterable[Testimony], s: Settings, 
         before = read_holdings(staging.data)
         if not before.images:
             raise SourceError(f"{s.data} holds no images that labelled ones could be added to. Import some first.")
-        return _bring(
-            dataclasses.replace(found, synthetic=before.info.synthetic), before, before, staging, p, testimony=testimony
-        )
+        found = dataclasses.replace(found, synthetic=before.info.synthetic)
+        return _bring(found, before, before, staging, p, statements=statements)
 
 
 @contextmanager
@@ -190,11 +189,11 @@ def _bring(
     p: Params,
     *,
     replace: bool = False,
-    testimony: Iterable[Testimony] = (),
+    statements: Iterable[Statement] = (),
 ) -> ImportReport:
     _refuse_too_much(found, staging)
     intake = take_in(found, base, staging.incoming, p.validation)
-    after = _merged(base, found, intake, testimony)
+    after = _merged(base, found, intake, statements)
     if not after.images:
         _refuse_nothing(found, intake, staging)
     changed = replace or after != before
@@ -223,7 +222,7 @@ def _refuse_nothing(source: Source, intake: Intake, staging: Staging) -> None:
         )
 
 
-def _merged(base: Holdings, source: Source, intake: Intake, testimony: Iterable[Testimony]) -> Holdings:
+def _merged(base: Holdings, source: Source, intake: Intake, statements: Iterable[Statement]) -> Holdings:
     images = tuple(sorted((*base.images, *intake.taken)))
     quarantine = tuple(sorted({*base.quarantine, *intake.quarantined}))
     names = list(dict.fromkeys((*(known.name for known in base.info.sources), source.name)))
@@ -241,7 +240,7 @@ def _merged(base: Holdings, source: Source, intake: Intake, testimony: Iterable[
         for name in names
     )
     new = {image.sha256 for image in intake.taken}
-    labels = tuple(sorted({*base.labels, *(row for row in testimony if row.sha256 in new)}))
+    labels = tuple(sorted({*base.labels, *(row for row in statements if row.sha256 in new)}))
     return Holdings(DatasetInfo(synthetic=source.synthetic, sources=sources), images, quarantine, labels)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from filelock import FileLock, Timeout
 
 from bloodyspy.cells import CellType
-from bloodyspy.dataset.holdings import LABELLED, Holdings, Testimony, read_holdings, read_labels, read_sources
+from bloodyspy.dataset.holdings import LABELLED, Holdings, Statement, read_holdings, read_labels, read_sources
 from bloodyspy.dataset.importing import ImportReport, import_labelled
 from bloodyspy.dataset.sources import Source, SourceFile
 from bloodyspy.errors import KeepingError, LabellingError, SourceError
@@ -35,7 +35,7 @@ class Accepted:
 
     sha256: str
     label: CellType
-    testimony: tuple[Testimony, ...]
+    statements: tuple[Statement, ...]
     """Who said it, and also who said otherwise."""
 
 
@@ -66,12 +66,12 @@ def accepted(s: Settings, p: Params) -> list[Accepted]:
         return []
     known = _known(read_holdings(s.data))
     agreed = {key: label for key, label in agreed.items() if images[key] not in known}
-    rows: dict[tuple[str, CellType], list[Testimony]] = defaultdict(list)
+    rows: dict[tuple[str, CellType], list[Statement]] = defaultdict(list)
     since = datetime.now(UTC) - timedelta(days=s.keep_days + 1)
     for answer in answered(s, since).frame.to_dict("records") if agreed else ():
         if (key := answer["key"]) in agreed:
             rows[images[key], agreed[key]] += [
-                Testimony(
+                Statement(
                     *(images[key], key.request_id, str(key.picture), str(answer["model_version"])),
                     *(str(answer["predicted"]), answer["time"].isoformat()),
                     *(one.reviewer, str(one.label), one.time.isoformat()),
@@ -122,7 +122,7 @@ def bring_in(found: list[Accepted], s: Settings, p: Params) -> ImportReport:
         name = f"{one.label}/live-{one.sha256[:16]}{kind_of(payload).suffix}"
         files.append(SourceFile(name, len(payload), _reader(store, one.sha256)))
     source = Source(LABELLED, tuple(sorted(files, key=lambda file: file.path)))
-    return import_labelled(source, [row for one in found for row in one.testimony], s, p)
+    return import_labelled(source, [row for one in found for row in one.statements], s, p)
 
 
 def _reader(store: Store, digest: str) -> Callable[[], bytes]:

@@ -14,7 +14,7 @@ import pytest
 from pictures import delivery, picture, snapshot, write
 
 from bloodyspy.dataset import exchange, importing, sources
-from bloodyspy.dataset.holdings import LABELLED, LABELS_FILE, Reason, Testimony, read_holdings
+from bloodyspy.dataset.holdings import LABELLED, LABELS_FILE, Reason, Statement, read_holdings
 from bloodyspy.dataset.importing import ImportReport, import_images, import_labelled
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.sources import Source, SourceFile
@@ -403,11 +403,11 @@ def test_the_first_fault_ends_the_work(tmp_path: Path) -> None:
     assert in_threads(str, range(50), "Working") == [str(i) for i in range(50)]
 
 
-def labelled(cell: str, payload: bytes) -> tuple[Source, Testimony]:
+def labelled(cell: str, payload: bytes) -> tuple[Source, Statement]:
     """A picture that anna has labelled, as a source of its own."""
     digest = hashlib.sha256(payload).hexdigest()
     file = SourceFile(f"{cell}/live-{digest[:16]}.png", len(payload), lambda: payload)
-    said = Testimony(digest, "request-1", "0", "3", "ig", "2026-01-02", "anna", cell, "2026-01-03")
+    said = Statement(digest, "request-1", "0", "3", "ig", "2026-01-02", "anna", cell, "2026-01-03")
     return Source(LABELLED, (file,)), said
 
 

@@ -421,14 +421,18 @@ TYPES.forEach((type, place) => {
 
 // --- labels ----------------------------------------------------------------------------------------------------------
 
+let labelling = Promise.resolve(); // labels go one after the other: of two, the later row holds
+
 async function label(given) {
   const cell = selected;
   if (!cell?.answer || !may("review") || (cell.label ?? null) === given) return;
   const before = cell.label;
   cell.label = given;
   shownAnew(cell);
+  const kept = labelling.then(() => post("v1/labels", { request_id: cell.request, picture: cell.picture, label: given }));
+  labelling = kept.catch(() => {});
   try {
-    await post("v1/labels", { request_id: cell.request, picture: cell.picture, label: given });
+    await kept;
     say("");
   } catch (refused) {
     cell.label = before;
