@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from bloodyspy.cells import Label
 from bloodyspy.daily_log import DailyLog
@@ -25,7 +25,7 @@ class GivenLabel(Before):
 
     model_config = ConfigDict(title="GivenLabel")
 
-    blind: bool = Field(default=False, description="given without the model's answer in sight, as in the queue")
+    blind: StrictBool = Field(default=False, description="given without the model's answer in sight, as in the queue")
 
 
 class KeptLabel(BaseModel):
