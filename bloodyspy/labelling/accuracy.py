@@ -24,22 +24,22 @@ class LiveAccuracy:
 
     model_version: int
     since: datetime | None
-    answered: int
+    answered: int = 0
     """With a type; rejections are no answers."""
-    audited: int
+    audited: int = 0
     """Of these, drawn for the audit."""
-    settled: int
+    settled: int = 0
     """Of these, that people agree on. An answer to what they call no cell is wrong."""
-    right: int
-    waiting: int
+    right: int = 0
+    waiting: int = 0
     """Audited, not settled, and the image is there: somebody may still look."""
-    unresolved: int
+    unresolved: int = 0
     """Audited, and people could not agree."""
-    lost: int
+    lost: int = 0
     """Audited and not settled, and the image is gone or was never kept."""
-    sighted: int
+    sighted: int = 0
     """Settled with a label among them that was given with the model's answer in sight, which may have led it."""
-    ambiguous: int
+    ambiguous: int = 0
     """Of all versions: left out because an id was used again."""
 
     @property
@@ -82,7 +82,7 @@ def live_accuracy(s: Settings, p: Params, model_version: int, since: datetime | 
         MonitoringError: the observations cannot be read.
         KeepingError: the index of the kept images cannot be read.
     """
-    return by_version(s, p, since).get(model_version) or LiveAccuracy(model_version, since, *[0] * 9)
+    return by_version(s, p, since).get(model_version) or LiveAccuracy(model_version, since)
 
 
 def by_version(s: Settings, p: Params, since: datetime | None = None) -> dict[int, LiveAccuracy]:

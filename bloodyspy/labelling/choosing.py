@@ -52,22 +52,21 @@ def lay_out(s: Settings, p: Params) -> Laid:
     drawn, now = declare(s, p.labelling.audit_share), datetime.now(UTC)
     since = now - timedelta(days=s.keep_days)
     frame, opinions = answered(s, since).given, Opinions(s.labels).refresh()
+    keys: list[Key] = list(frame["key"])
     said = {key: [one.label for one in opinions.of(key) if one.label] for key in opinions.pictures()}
-    audited = [
-        drawn.holds(key.request_id, key.picture, time) for key, time in zip(frame["key"], frame["time"], strict=True)
-    ]
+    audited = [drawn.holds(key.request_id, key.picture, time) for key, time in zip(keys, frame["time"], strict=True)]
     why = reasons(frame, audited, shadowed(s, since), said, p.labelling.unsure)
-    positions = np.array([drawn.position(key.request_id, key.picture) for key in frame["key"]])
+    positions = np.array([drawn.position(key.request_id, key.picture) for key in keys])
     teaching = np.where(audited, np.inf, worth(frame, why, said))
-    states = [standing(said.get(key, []), p.labelling.readers).state for key in frame["key"]]
+    states = [standing(said.get(key, []), p.labelling.readers).state for key in keys]
     open_ones = [i for i in np.lexsort((positions, -teaching)) if states[i] is State.OPEN and why[i]]
     images = kept_images(s)
-    shown = [i for i in open_ones if frame["key"].iat[i] in images]
-    queue = Queue(made=now, readers=p.labelling.readers, items=_limited(frame, shown, why, images, p.labelling.queue))
+    shown = [i for i in open_ones if keys[i] in images]
+    queue = Queue(made=now, readers=p.labelling.readers, items=_limited(keys, shown, why, images, p.labelling.queue))
     write_queue(queue, s.queue)
     return Laid(
         queue,
-        unresolved=tuple(frame["key"][[state is State.UNRESOLVED for state in states]]),
+        unresolved=tuple(key for key, state in zip(keys, states, strict=True) if state is State.UNRESOLVED),
         settled=states.count(State.SETTLED),
         hidden=len(open_ones) - len(shown),
     )
@@ -122,13 +121,12 @@ def worth(
 
 
 def _limited(
-    frame: pd.DataFrame, shown: Sequence[int], why: Sequence[tuple[Why, ...]], images: Mapping[Key, str], most: int
+    keys: Sequence[Key], shown: Sequence[int], why: Sequence[tuple[Why, ...]], images: Mapping[Key, str], most: int
 ) -> tuple[Item, ...]:
     """The whole audit, and of the others as many as may be, each image once."""
     items: list[Item] = []
     seen: set[str] = set()
     audited = 0
-    keys: list[Key] = list(frame["key"])
     for i in shown:
         key = keys[i]
         digest, drawn = images[key], Why.AUDIT in why[i]

@@ -11,7 +11,8 @@ from observed import live, log, observed
 from bloodyspy.cells import NO_CELL, CellType, Label
 from bloodyspy.errors import LabellingError
 from bloodyspy.kept import Kept, store_of
-from bloodyspy.labelling.accuracy import live_accuracy
+from bloodyspy.labelling.acceptance import waiting
+from bloodyspy.labelling.accuracy import by_version, live_accuracy
 from bloodyspy.labelling.audit import Audit, Auditor, Epoch, declare
 from bloodyspy.labelling.choosing import lay_out, worth
 from bloodyspy.labelling.labels import GivenLabel, Key, Labels, Opinions
@@ -282,3 +283,19 @@ def test_live_accuracy_is_that_of_all_answers(project: Project, params: Params) 
     found = live_accuracy(project.s, with_params(params, audit_share=0.25), 3)
     assert found.settled == found.audited
     assert found.low < 0.9 < found.high
+
+
+def test_a_project_in_which_nothing_was_answered(settings: Settings, params: Params) -> None:
+    laid = lay_out(settings, params)
+    assert (laid.queue.items, laid.unresolved, laid.settled, laid.hidden) == ((), (), 0, 0)
+    assert settings.audit.exists()
+    assert by_version(settings, params) == {}
+    assert waiting(settings, params) == 0
+
+
+def test_the_queue_has_all_of_the_audit_and_a_limited_number_of_others(project: Project, params: Params) -> None:
+    audit = begin(project.s, 0.1)
+    project.answer(answers(200, action="review", reasons="unsure"))
+    laid = lay_out(project.s, with_params(params, audit_share=0.1, queue=7))
+    drawn = sum(audit.holds(f"request-{i}", 0, NOW) for i in range(200))
+    assert len(laid.queue.items) == drawn + 7
