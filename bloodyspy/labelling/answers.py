@@ -51,6 +51,8 @@ def shadowed(s: Settings, since: datetime | None = None) -> dict[Key, str]:
     Raises:
         MonitoringError: as :func:`answered`.
     """
+    if not s.shadow_observations.exists():  # no version has answered in the shadow
+        return {}
     frame = _keyed(streams.shadow(s).newest(Wanted(since=since), columns=("predicted",)).frame)
     return dict(zip(frame["key"], frame["predicted"], strict=True))
 

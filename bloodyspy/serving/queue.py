@@ -26,6 +26,8 @@ from bloodyspy.settings import Settings
 MOST = 200
 """Items of one answer."""
 
+_MEDIA_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff")
+
 _FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"model": Fault, "description": description}
     for status, description in (
@@ -123,7 +125,7 @@ async def wanted(request: Request, caller: Reviews, limit: Annotated[int, Query(
     response_class=Response,
     responses={
         **_FAULTS,
-        200: {"content": {"image/*": {}}, "description": "The picture as it was sent"},
+        200: {"content": {kind: {} for kind in _MEDIA_TYPES}, "description": "The picture as it was sent"},
         404: {"model": Fault, "description": "It is not in the queue, or its image is kept no more"},
     },
 )
