@@ -1,8 +1,8 @@
 """``make bench-drift``: false alarms, power, label-free accuracy and cost of the drift check, on real images.
 
 False alarms: the held-out pictures are split at random into a reference of the calibration part's size and the rest,
-anew for every twenty windows, so that the reference's own chance is in the figure; thresholds are those of the split's own
-reference. Windows are drawn without replacement. Everything else is the champion's own check.
+anew for every twenty windows, so that the reference's own chance is in the figure; thresholds are those of the
+split's own reference. Windows are drawn without replacement. Everything else is the champion's own check.
 """
 
 import json

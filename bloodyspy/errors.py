@@ -27,6 +27,7 @@ Each error builds its own sentence from its facts and says what to do next::
     ├── AuditError               the audit log cannot be read or written, or was altered
     ├── DossierError             a version's dossier cannot be written where it shall be, or from what is there
     ├── SmearError               the cells of a smear give no differential, or its report cannot be written
+    ├── LabellingError           labels or the queue cannot be read, written, or taken into data/
     ├── VersioningError          a DVC command failed
     ├── ServiceError             the service cannot be built, started or reached
     │   ├── ModelUnavailable     the service runs, but there is no model that it could serve yet
@@ -191,6 +192,10 @@ class DossierError(BloodySpyError):
 
 class SmearError(BloodySpyError):
     """The cells of a smear give no differential, or its report cannot be written."""
+
+
+class LabellingError(BloodySpyError):
+    """Labels or the queue of pictures cannot be read, written, or taken into data/."""
 
 
 class VersioningError(BloodySpyError):

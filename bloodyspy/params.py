@@ -185,9 +185,17 @@ class Answers(_Strict):
         return self
 
 
+class Labelling(_Strict):
+    audit_share: Fraction = Field(default=0.02, description="of all answers, drawn whatever they are")
+    readers: int = Field(default=2, ge=1, le=5, description="different people who have to agree on a picture")
+    unsure: Fraction = Field(default=0.8, description="probability below which an answer is worth a look")
+    queue: int = Field(default=500, ge=1, le=100_000, description="pictures beside those of the audit, at most")
+
+
 class Schedules(_Strict):
     check_drift: str
     train: str
+    queue: str = "30 * * * *"
 
 
 class Params(_Strict):
@@ -202,6 +210,7 @@ class Params(_Strict):
     answers: Answers
     promotion: Promotion
     monitoring: Monitoring
+    labelling: Labelling = Labelling()
     schedules: Schedules
     tuning: dict[Name, Study] = Field(default_factory=dict)
 

@@ -19,7 +19,7 @@ class Keep(StrEnum):
 
     NONE = "none"
     REVIEW = "review"
-    """Those that a person is to look at."""
+    """Those that a person is to look at, and those of the random audit."""
     ALL = "all"
 
 
@@ -191,6 +191,21 @@ class Settings(BaseSettings):
     def thresholds(self) -> Path:
         """Folder of the drift check's thresholds: made anew where they are missing."""
         return self.state / "thresholds"
+
+    @property
+    def labelling(self) -> Path:
+        """Folder of what labelling leaves behind: the audit's draw, the queue, what is being taken into data/."""
+        return self.state / "labelling"
+
+    @property
+    def audit(self) -> Path:
+        """The file that says which answers are in the random audit; replaced atomically."""
+        return self.labelling / "audit.json"
+
+    @property
+    def queue(self) -> Path:
+        """The file that tells the service which pictures are worth a person's look; replaced atomically."""
+        return self.labelling / "queue.json"
 
     @property
     def drift_history(self) -> Path:

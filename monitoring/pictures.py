@@ -22,9 +22,9 @@ from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import ImageError, KeepingError, MonitoringError
 from bloodyspy.images.decode import decode
 from bloodyspy.images.small import small
+from bloodyspy.kept import Store
 from bloodyspy.model.artifact import TYPICAL as TYPICAL_CELLS
 from bloodyspy.model.artifact import Artefact
-from bloodyspy.serving.kept import Store
 from bloodyspy.settings import Settings
 from monitoring.history import PAGE
 

@@ -1,7 +1,7 @@
 """Streams of observations and pages of checks, collected and kept small: what flow and command line call."""
 
+from bloodyspy.kept import Store
 from bloodyspy.params import Monitoring
-from bloodyspy.serving.kept import Store
 from bloodyspy.settings import Settings
 from bloodyspy.store import streams
 from bloodyspy.store.collecting import Collected

@@ -95,6 +95,23 @@ def check_drift() -> None:
 
 
 @app.command()
+def queue() -> None:
+    """Choose the answered pictures that are worth a person's look, for the service to show."""
+    from pipelines.queue import queue as flow
+
+    console.print(f"{flow():,} pictures are worth a look.")
+
+
+@app.command("take-labels")
+def take_labels() -> None:
+    """Take pictures that people agree on into data/, and give the data set a version."""
+    from pipelines.take_labels import take_labels as flow
+
+    version = flow()
+    console.print(f"Data version {version}" if version else "Nothing waits to be taken into data/.")
+
+
+@app.command()
 def lifecycle(source: Source = None, checksum: Checksum = None) -> None:
     """All of it, and a rehearsal of serving and watching."""
     from pipelines import summary

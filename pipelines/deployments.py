@@ -13,7 +13,9 @@ from pipelines.check_drift import check_drift
 from pipelines.lifecycle import lifecycle
 from pipelines.project import project
 from pipelines.promote import promote
+from pipelines.queue import queue
 from pipelines.release import rollback
+from pipelines.take_labels import take_labels
 from pipelines.train import train
 from pipelines.version_data import version_data
 
@@ -41,6 +43,8 @@ def main() -> None:
     serve(
         RunnerDeployment.from_flow(check_drift, NAME, cron=cron["check_drift"]),
         RunnerDeployment.from_flow(train, NAME, cron=cron["train"]),
+        RunnerDeployment.from_flow(queue, NAME, cron=cron["queue"]),
+        RunnerDeployment.from_flow(take_labels, NAME),
         RunnerDeployment.from_flow(version_data, NAME),
         RunnerDeployment.from_flow(promote, NAME),
         RunnerDeployment.from_flow(rollback, NAME),

@@ -19,6 +19,8 @@ PICTURES = [tinted(seed, image_format) for seed in range(4) for image_format in 
 
 ADDRESSES = ip_network("198.18.0.0/15").hosts()
 """Which are set aside for tests."""
+QUEUED = "in-the-queue-1"
+"""Request of the picture that is in the queue."""
 SMEARS: list[str] = []
 """Ids, the newest last."""
 
@@ -67,6 +69,8 @@ def before_call(ctx: schemathesis.HookContext, case: schemathesis.Case, kwargs: 
         case.body["auto"] = {**case.body.get("auto", {}), CellType.NEUTROPHIL: 3}  # without white cells there is none
     if SMEARS and "job_id" in case.path_parameters and positive(case):
         case.path_parameters["job_id"] = SMEARS[-1]
+    if case.operation.path.startswith("/v1/queue/") and positive(case):
+        case.path_parameters |= {"request_id": QUEUED, "picture": 0}
 
 
 @schemathesis.hook

@@ -13,7 +13,7 @@ import typer
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from bloodyspy.cli import custody, data, keeping, keys, models, promotion, smear, stages, users
+from bloodyspy.cli import custody, data, keeping, keys, labels, models, promotion, smear, stages, users
 from bloodyspy.cli.terminal import errors
 from bloodyspy.errors import BloodySpyError, full_disk
 
@@ -21,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keeps a bloo
 for _group in (stages, models, smear, promotion, custody, keeping):
     app.add_typer(_group.app)
 app.add_typer(data.app, name="data")
+app.add_typer(labels.app, name="labels")
 app.add_typer(users.app, name="users")
 app.add_typer(keys.app, name="keys")
 

@@ -17,20 +17,30 @@ def erase(specimen: Annotated[str, typer.Argument(help="its id, such as S-2024-0
 
     The audit log says that it was done.
     """
+    from bloodyspy.kept import store_of
+    from bloodyspy.labelling.acceptance import unreached
     from bloodyspy.promotion import trail
     from bloodyspy.promotion.events import Erased
-    from bloodyspy.serving.keeping import store_of
     from bloodyspy.specimen import check
     from bloodyspy.store import streams
 
     settings = load_settings()
     identity = check(specimen)
     trail.entries(settings)  # of a damaged log nobody hears afterwards what was erased
+    beyond = unreached(identity, settings)  # afterwards nothing leads there
     removed = store_of(settings).erase(identity)
     observed = [stream.erase(identity) for stream in (streams.live(settings), streams.shadow(settings))]
     rows, lines = sum(one.rows for one in observed), sum(one.lines for one in observed)
     trail.record(
-        Erased(specimen=identity, images=removed.images, rows=removed.rows, observations=rows, lines=lines), settings
+        Erased(
+            specimen=identity,
+            images=removed.images,
+            rows=removed.rows,
+            observations=rows,
+            lines=lines,
+            in_data=beyond.files,
+        ),
+        settings,
     )
     if not removed.rows:
         console.print(f"Nothing was kept of {identity}.")
@@ -40,6 +50,13 @@ def erase(specimen: Annotated[str, typer.Argument(help="its id, such as S-2024-0
         )
     if rows or lines:
         console.print(f"It was blanked in {rows} observation(s) of the store and in {lines} line(s) of the logs.")
+    if beyond.files:
+        console.print(f"{len(beyond.files)} picture(s) of it are in data/ by their labels, and are still there:")
+        for file in beyond.files:
+            console.print(f"  data/{file}", soft_wrap=True)
+        console.print(
+            f"They are in the data versions {', '.join(beyond.versions)}: docs/runbook.md says how to remove them."
+        )
 
 
 @app.command()
@@ -47,7 +64,7 @@ def expire(
     days: Annotated[int | None, typer.Option(min=1, help="older than that  [default: BLOODYSPY_KEEP_DAYS]")] = None,
 ) -> None:
     """Remove kept images that are past their retention; a running service does so every hour."""
-    from bloodyspy.serving.keeping import store_of
+    from bloodyspy.kept import store_of
 
     settings = load_settings()
     limit = days if days is not None else settings.keep_days

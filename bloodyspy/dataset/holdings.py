@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,7 +15,11 @@ from bloodyspy.errors import DataError, DataMissing
 
 QUARANTINE_FILE = "quarantine.csv"
 SOURCES_FILE = "sources.csv"
-_LISTINGS = {DATASET_FILE, QUARANTINE_FILE, SOURCES_FILE}
+LABELS_FILE = "labels.csv"
+_LISTINGS = {DATASET_FILE, QUARANTINE_FILE, SOURCES_FILE, LABELS_FILE}
+
+LABELLED = "labels/live"
+"""Source of answered pictures that people have labelled. No folder, archive or address is remembered by such a name."""
 
 
 class Reason(StrEnum):
@@ -62,6 +66,27 @@ class Held:
         return CellType(self.path.split("/", 1)[0])
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Statement:
+    """What a person said of a picture that came in by labels: one row of labels.csv."""
+
+    sha256: str
+    request_id: str
+    """Of the request that the picture was answered in."""
+    picture: str
+    """Its place in that request."""
+    model_version: str
+    """That answered it."""
+    predicted: str
+    """What that version said."""
+    answered: str
+    """When, ISO 8601."""
+    reviewer: str
+    label: str
+    time: str
+    """When it was said, ISO 8601."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holdings:
     """The content of data/."""
@@ -69,12 +94,24 @@ class Holdings:
     info: DatasetInfo
     images: tuple[Held, ...] = ()
     quarantine: tuple[Quarantined, ...] = ()
+    labels: tuple[Statement, ...] = ()
+    """Of the images that came in by labels."""
+
+    @property
+    def labelled(self) -> "Holdings":
+        """What came in by labels, and nothing else."""
+        images = tuple(image for image in self.images if image.source == LABELLED)
+        sources = tuple(source for source in self.info.sources if source.name == LABELLED)
+        quarantine = tuple(entry for entry in self.quarantine if entry.source == LABELLED)
+        return Holdings(self.info.model_copy(update={"sources": sources}), images, quarantine, self.labels)
 
     @property
     def conflicting(self) -> set[str]:
         """Digests that were once seen under two labels."""
         return {row.sha256 for row in self.quarantine if row.reason is Reason.LABEL_CONFLICT}
 
+
+_LABELS = tuple(field.name for field in fields(Statement))
 
 NOTHING = Holdings(DatasetInfo(synthetic=False))
 
@@ -104,7 +141,7 @@ def read_holdings(data: Path) -> Holdings:
     sources = read_sources(data)
     names = [path.relative_to(data).as_posix() for path in paths]
     images = [Held(name, digest, sources.get(name, "unknown")) for name, digest in zip(names, digests, strict=True)]
-    return Holdings(read_dataset(data), tuple(sorted(images)), read_quarantine(data))
+    return Holdings(read_dataset(data), tuple(sorted(images)), read_quarantine(data), read_labels(data))
 
 
 def read_sources(data: Path) -> dict[str, str]:
@@ -129,6 +166,21 @@ def read_quarantine(data: Path) -> tuple[Quarantined, ...]:
         raise DataError(f"{path} is damaged ({exc}). Restore data/ with `dvc checkout --force data.dvc`.") from exc
 
 
+def read_labels(data: Path) -> tuple[Statement, ...]:
+    """What people said of the images that came in by labels; nothing where none did.
+
+    Raises:
+        DataError: the list is damaged.
+    """
+    path = data / LABELS_FILE
+    if not path.exists():
+        return ()
+    try:
+        return tuple(Statement(*(row[name] for name in _LABELS)) for row in _rows(path))
+    except KeyError as exc:
+        raise DataError(f"{path} is damaged ({exc}). Restore data/ with `dvc checkout --force data.dvc`.") from exc
+
+
 def listings(holdings: Holdings) -> dict[str, bytes]:
     """The listing files by name: equal holdings give equal bytes."""
     quarantine = _csv(
@@ -137,7 +189,10 @@ def listings(holdings: Holdings) -> dict[str, bytes]:
     )
     sources = _csv(("path", "source"), [(image.path, image.source) for image in sorted(holdings.images)])
     dataset = holdings.info.model_dump_json(indent=2) + "\n"
-    return {DATASET_FILE: dataset.encode(), QUARANTINE_FILE: quarantine, SOURCES_FILE: sources}
+    found = {DATASET_FILE: dataset.encode(), QUARANTINE_FILE: quarantine, SOURCES_FILE: sources}
+    if holdings.labels:  # a data set without any has the bytes, and so the version, that it always had
+        found[LABELS_FILE] = _csv(_LABELS, [astuple(row) for row in sorted(holdings.labels)])
+    return found
 
 
 def digest_of_holdings(holdings: Holdings) -> str:

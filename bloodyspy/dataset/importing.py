@@ -1,7 +1,10 @@
-"""``bloodyspy data import``: bring images into data/, all or nothing."""
+"""Bringing images into data/, all or nothing: ``bloodyspy data import``, and pictures that people have labelled."""
 
+import dataclasses
 import shutil
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
@@ -13,6 +16,7 @@ from bloodyspy.dataset.holdings import (
     Holdings,
     Quarantined,
     Reason,
+    Statement,
     digest_of_holdings,
     listings,
     read_holdings,
@@ -112,14 +116,59 @@ def import_images(
             could be taken that might replace what is there.
         DataError: data/ holds what no import wrote.
     """
-    data = s.data.resolve()  # data/ may be a link to a larger disk
-    staging = Staging(data)
+    with _staged(s) as staging:
+        before = NOTHING if replace else read_holdings(staging.data)
+        if source == SYNTHETIC and before.images and not before.info.synthetic:
+            raise SourceError(
+                f"data/ holds {len(before.images)} real images, and drawn ones are never mixed with them. "
+                "Import with --replace to put the synthetic set in their place."
+            )
+        with opened(
+            source,
+            p.synthetic,
+            checksum=checksum,
+            downloads=s.state / "downloads",
+            scratch=staging.folder / "drawn",
+            data=staging.data,
+        ) as found:
+            # A synthetic set is drawn as a whole: neither real images nor another drawing are added to one. What came
+            # to it by labels stays with it.
+            base = before if not before.info.synthetic else before.labelled if found.synthetic else NOTHING
+            return _bring(found, before, base, staging, p, replace=replace)
+
+
+def import_labelled(found: Source, statements: Iterable[Statement], s: Settings, p: Params) -> ImportReport:
+    """Bring in answered pictures that people have labelled, under the same rules as :func:`import_images`.
+
+    They are added to what is there, to a synthetic set as well, which stays one: they were answered by a model of it.
+
+    Args:
+        found: named :data:`~bloodyspy.dataset.holdings.LABELLED`.
+        statements: who said what of which picture; kept of those that are taken.
+        s: places.
+        p: what sizes are allowed.
+
+    Raises:
+        SourceError, DataError: as :func:`import_images`.
+    """
+    with _staged(s) as staging:
+        before = read_holdings(staging.data)
+        if not before.images:
+            raise SourceError(f"{s.data} holds no images that labelled ones could be added to. Import some first.")
+        found = dataclasses.replace(found, synthetic=before.info.synthetic)
+        return _bring(found, before, before, staging, p, statements=statements)
+
+
+@contextmanager
+def _staged(s: Settings) -> Iterator[Staging]:
+    """The work folder of the one import that runs."""
+    staging = Staging(s.data.resolve())  # data/ may be a link to a larger disk
     try:
         s.state.mkdir(parents=True, exist_ok=True)
         with FileLock(s.state / "import.lock", timeout=LOCK_WAIT_S):
             staging.begin()
             try:
-                return _import(source, s, p, staging, checksum=checksum, replace=replace)
+                yield staging
             finally:
                 staging.discard()
     except Timeout as exc:
@@ -132,33 +181,24 @@ def import_images(
         ) from exc
 
 
-def _import(
-    source: str, s: Settings, p: Params, staging: Staging, *, checksum: str | None, replace: bool
+def _bring(
+    found: Source,
+    before: Holdings,
+    base: Holdings,
+    staging: Staging,
+    p: Params,
+    *,
+    replace: bool = False,
+    statements: Iterable[Statement] = (),
 ) -> ImportReport:
-    before = NOTHING if replace else read_holdings(staging.data)
-    if source == SYNTHETIC and before.images and not before.info.synthetic:
-        raise SourceError(
-            f"data/ holds {len(before.images)} real images, and drawn ones are never mixed with them. "
-            "Import with --replace to put the synthetic set in their place."
-        )
-    with opened(
-        source,
-        p.synthetic,
-        checksum=checksum,
-        downloads=s.state / "downloads",
-        scratch=staging.folder / "drawn",
-        data=staging.data,
-    ) as found:
-        # A synthetic set is drawn as a whole: neither real images nor another drawing are added to one.
-        base = NOTHING if before.info.synthetic else before
-        _refuse_too_much(found, staging)
-        intake = take_in(found, base, staging.incoming, p.validation)
-        after = _merged(base, found, intake)
-        if not after.images:
-            _refuse_nothing(found, intake, staging)
-        changed = replace or after != before
-        if changed:
-            _write(after, base, staging)
+    _refuse_too_much(found, staging)
+    intake = take_in(found, base, staging.incoming, p.validation)
+    after = _merged(base, found, intake, statements)
+    if not after.images:
+        _refuse_nothing(found, intake, staging)
+    changed = replace or after != before
+    if changed:
+        _write(after, base, staging)
     return ImportReport(found.name, found.synthetic, intake, after, changed, digest_of_holdings(after))
 
 
@@ -182,7 +222,7 @@ def _refuse_nothing(source: Source, intake: Intake, staging: Staging) -> None:
         )
 
 
-def _merged(base: Holdings, source: Source, intake: Intake) -> Holdings:
+def _merged(base: Holdings, source: Source, intake: Intake, statements: Iterable[Statement]) -> Holdings:
     images = tuple(sorted((*base.images, *intake.taken)))
     quarantine = tuple(sorted({*base.quarantine, *intake.quarantined}))
     names = list(dict.fromkeys((*(known.name for known in base.info.sources), source.name)))
@@ -199,7 +239,9 @@ def _merged(base: Holdings, source: Source, intake: Intake) -> Holdings:
         )
         for name in names
     )
-    return Holdings(DatasetInfo(synthetic=source.synthetic, sources=sources), images, quarantine)
+    new = {image.sha256 for image in intake.taken}
+    labels = tuple(sorted({*base.labels, *(row for row in statements if row.sha256 in new)}))
+    return Holdings(DatasetInfo(synthetic=source.synthetic, sources=sources), images, quarantine, labels)
 
 
 def _write(after: Holdings, base: Holdings, staging: Staging) -> None:

@@ -43,6 +43,20 @@ class DataVersioned(_Frozen):
         return f"data version {self.data_version[:12]}: {self.images:,}{drawn} images of {', '.join(self.sources)}"
 
 
+class LabelsTaken(_Frozen):
+    """Answered pictures that people have labelled came into a data version; its labels.csv says who said what."""
+
+    kind: Literal["labels taken"] = "labels taken"
+    data_version: str
+    pictures: tuple[Digest, ...] = Field(min_length=1)
+    """That no version before had by labels."""
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{len(self.pictures):,} labelled picture(s) came into data version {self.data_version[:12]}"
+
+
 class Trained(_Frozen):
     """A candidate was fitted."""
 
@@ -230,6 +244,8 @@ class Erased(_Frozen):
     """Of the store, that named it."""
     lines: int = Field(default=0, ge=0)
     """Of the observation logs; most are the same observations."""
+    in_data: tuple[str, ...] = ()
+    """Files of data/ that it does not reach: pictures of the specimen that were taken in with their labels."""
 
     @property
     def words(self) -> str:
@@ -257,6 +273,7 @@ class Mended(_Frozen):
 
 Event = Annotated[
     DataVersioned
+    | LabelsTaken
     | Trained
     | Looked
     | Decided

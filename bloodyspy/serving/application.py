@@ -20,6 +20,7 @@ from bloodyspy import __version__
 from bloodyspy.errors import (
     BloodySpyError,
     ImageTooLarge,
+    LabellingError,
     LabelLost,
     ModelUnavailable,
     Overloaded,
@@ -27,7 +28,7 @@ from bloodyspy.errors import (
     UnreadableImage,
     UsersUnavailable,
 )
-from bloodyspy.serving import bench, docs, document, health, review, routes, smears, tracing, watchdog
+from bloodyspy.serving import bench, docs, document, health, queue, review, routes, smears, tracing, watchdog
 from bloodyspy.serving.access import Door
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.house import House
@@ -46,6 +47,7 @@ STATUS: dict[type[BloodySpyError], HTTPStatus] = {
     SpecimenRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    LabellingError: HTTPStatus.SERVICE_UNAVAILABLE,
     LabelLost: HTTPStatus.SERVICE_UNAVAILABLE,
     UsersUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
@@ -88,6 +90,7 @@ def create_application(settings: Settings) -> FastAPI:
             work = smears.SmearWork(settings.state / "smears", model, log, metrics, keeper, shadow)
             application.state.smears = work
             application.state.review = review.Review(settings, model)
+            application.state.queue = queue.ShownQueue(settings)
             model.start()
             shadow.start()
             keeper.start()
@@ -115,6 +118,7 @@ def create_application(settings: Settings) -> FastAPI:
     application.include_router(routes.router)
     application.include_router(smears.router)
     application.include_router(review.router)
+    application.include_router(queue.router)
     application.include_router(health.router)
     docs.mount(application)
     application.include_router(bench.router)

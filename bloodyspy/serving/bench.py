@@ -1,4 +1,4 @@
-"""The page of the bench at ``/``: three files of our own, nothing from elsewhere; all it shows it asks of ``/v1``."""
+"""The page of the bench at ``/``: four files of our own, nothing from elsewhere; all it shows it asks of ``/v1``."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -6,7 +6,12 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException, Response
 
 _FILES = Path(str(files(__package__))) / "page"
-_KINDS = {"bench.html": "text/html", "bench.css": "text/css", "bench.js": "text/javascript"}
+_KINDS = {
+    "bench.html": "text/html",
+    "bench.css": "text/css",
+    "bench.js": "text/javascript",
+    "review.js": "text/javascript",
+}
 
 # Pictures and reports are shown from the browser's memory (blob:), heat maps from the answer (data:). A report that is
 # opened from memory is under this policy, and has its style inside.

@@ -14,7 +14,8 @@ from queue import Empty, SimpleQueue
 from prometheus_client import Counter
 
 from bloodyspy.errors import KeepingError
-from bloodyspy.serving.kept import Kept, Store, read_key
+from bloodyspy.kept import Kept, store_of
+from bloodyspy.labelling.audit import Auditor
 from bloodyspy.settings import Keep, Settings
 
 logger = logging.getLogger(__name__)
@@ -24,16 +25,6 @@ WAITING = 64 << 20
 
 _AT_ONCE = 32  # pictures in one transaction
 _HOUR = 3600.0
-
-
-def store_of(settings: Settings) -> Store:
-    """Where this project keeps images.
-
-    Raises:
-        KeepingError: the file that is named for the key has none.
-    """
-    key = read_key(settings.keeping_key_file) if settings.keeping_key_file else None
-    return Store(settings.kept_images, key)
 
 
 class Keeper:
@@ -49,6 +40,7 @@ class Keeper:
             KeepingError: the file that is named for the key has none.
         """
         self._keep, self._days, self._store = settings.keep_images, settings.keep_days, store_of(settings)
+        self._auditor = Auditor(settings.audit)
         self.room = waiting
         self._offers: SimpleQueue[Kept | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -69,8 +61,17 @@ class Keeper:
             self._thread.join(seconds)
 
     def offer(self, one: Kept) -> None:
-        """Take a picture, if the setting says so and there is room; never waits, never raises."""
-        if self._keep is Keep.NONE or (self._keep is Keep.REVIEW and one.action != "review"):
+        """Take a picture, if the setting says so and there is room; never waits, never raises.
+
+        Those of the audit are kept as well where only those in review are: without them it could not be made.
+        """
+        if self._keep is Keep.NONE:
+            return
+        if (
+            self._keep is Keep.REVIEW
+            and one.action != "review"
+            and not self._auditor.holds(one.request_id, one.picture)
+        ):
             return
         with self._lock:
             fits = len(one.payload) <= self.room

@@ -1,6 +1,6 @@
 """Appends one row for each classified picture, the rows of a request in one write.
 
-The log is a :class:`~bloodyspy.serving.daily_log.DailyLog` in the folder of observations, with the keys
+The log is a :class:`~bloodyspy.daily_log.DailyLog` in the folder of observations, with the keys
 :data:`~bloodyspy.observation.COLUMNS` and :data:`~bloodyspy.observation.LIVE_COLUMNS`. A row that cannot be written is
 counted and logged, and never costs an answer: docs/decisions/0039.
 """
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from prometheus_client import Counter
 
+from bloodyspy.daily_log import DailyLog
 from bloodyspy.errors import ImageError
 from bloodyspy.observation import NOWHERE, Observation, Origin
-from bloodyspy.serving.daily_log import DailyLog
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from bloodyspy.errors import Overloaded, SmearError
+from bloodyspy.labelling.labels import GivenLabel, KeptLabel, Labels
 from bloodyspy.serving.access import needs
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.authentication import Caller
 from bloodyspy.serving.bodies import MAX_JSON, json_body, receive_json
-from bloodyspy.serving.labels import GivenLabel, KeptLabel, Labels
 from bloodyspy.serving.roles import Role
 from bloodyspy.serving.served import ServedModel
 from bloodyspy.settings import Settings

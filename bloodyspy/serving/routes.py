@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, R
 from fastapi.responses import HTMLResponse
 
 from bloodyspy.errors import ImageError
+from bloodyspy.kept import Kept
 from bloodyspy.model.artifact import CARD, CARD_HTML
 from bloodyspy.observation import NOWHERE, Origin
 from bloodyspy.policy import Reason
@@ -29,7 +30,6 @@ from bloodyspy.serving.answers import (
 from bloodyspy.serving.authentication import Caller
 from bloodyspy.serving.house import House, Visit
 from bloodyspy.serving.keeping import Keeper
-from bloodyspy.serving.kept import Kept
 from bloodyspy.serving.origin import sent_origin
 from bloodyspy.serving.reading import Reader, Reading
 from bloodyspy.serving.roles import Role

@@ -15,12 +15,12 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bloodyspy.errors import BloodySpyError, TooManySmears, full_disk
+from bloodyspy.kept import Kept
 from bloodyspy.observation import Observation, Origin
 from bloodyspy.serving.answers import Fault
 from bloodyspy.serving.authentication import Caller
 from bloodyspy.serving.bodies import faults
 from bloodyspy.serving.keeping import Keeper
-from bloodyspy.serving.kept import Kept
 from bloodyspy.serving.metrics import Metrics
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.serving.roles import Role

@@ -1,11 +1,13 @@
 """The two streams of observations of a project: the service's, and its shadow's."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bloodyspy.settings import Settings
 from bloodyspy.store.collecting import Collected, collect
 from bloodyspy.store.place import Place
+from bloodyspy.store.rows import ALL
 from bloodyspy.store.upkeep import Compacted, Erased, Expired, compact, erase, expire
 from bloodyspy.store.windows import Wanted, Window, window
 
@@ -34,10 +36,10 @@ class Stream:
         """As :func:`bloodyspy.store.upkeep.erase`."""
         return erase(self.logs, self.place, specimen)
 
-    def newest(self, wanted: Wanted, size: int | None = None) -> Window:
+    def newest(self, wanted: Wanted, size: int | None = None, columns: Sequence[str] = ALL) -> Window:
         """What has been logged until now: collects, then as :func:`bloodyspy.store.windows.window`."""
         collected = self.collect()
-        found = window(self.place, wanted, size)
+        found = window(self.place, wanted, size, columns)
         return replace(found, unreadable=replace(found.unreadable, torn=collected.torn))
 
 

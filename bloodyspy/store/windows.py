@@ -16,7 +16,7 @@ from bloodyspy.store.record import Part, Record, failing, latest
 from bloodyspy.store.rows import ALL, DTYPES, SCHEMA
 
 _TRIES = 8
-_COLUMNS = ", ".join(ALL)
+_ORDER = ("time", "request_id", "picture")
 _LATEST_FIRST = "time DESC, request_id DESC, picture DESC"
 
 
@@ -79,13 +79,14 @@ EVERY = Wanted()
 """Every row."""
 
 
-def window(place: Place, wanted: Wanted = EVERY, size: int | None = None) -> Window:
+def window(place: Place, wanted: Wanted = EVERY, size: int | None = None, columns: Sequence[str] = ALL) -> Window:
     """The newest rows of those wanted.
 
     Args:
         place: of the store.
         wanted: which rows.
         size: how many at most; all of them where it is not said. Fewer come where there are fewer.
+        columns: of the frame, beside time, request_id and picture; all where it is not said.
 
     Raises:
         MonitoringError: the store cannot be read, or a time has no zone.
@@ -93,23 +94,25 @@ def window(place: Place, wanted: Wanted = EVERY, size: int | None = None) -> Win
     for time in (wanted.since, wanted.until):
         if time is not None and time.tzinfo is None:
             raise MonitoringError(f"{time} has no time zone. Say for instance {time}+00:00.")
+    names = [name for name in ALL if name in {*columns, *_ORDER}]
+    schema = pa.schema([SCHEMA.field(name) for name in names])
     with failing(place):
-        record, found = _consistent(place, wanted, size)
-    table = pa.concat_tables(found) if found else SCHEMA.empty_table()
-    table = table.cast(SCHEMA).sort_by([("time", "ascending"), ("request_id", "ascending"), ("picture", "ascending")])
-    frame = pd.DataFrame({name: table[name].to_pandas() for name in ALL}).astype(DTYPES)
+        record, found = _consistent(place, wanted, size, names)
+    table = pa.concat_tables(found) if found else schema.empty_table()
+    table = table.cast(schema).sort_by([(name, "ascending") for name in _ORDER])
+    frame = pd.DataFrame({name: table[name].to_pandas() for name in names}).astype({n: DTYPES[n] for n in names})
     since = frame["time"].iloc[0] if size is not None and len(frame) else wanted.since
     return Window(frame, Unreadable(corrupt=_corrupt(record, since, wanted.until)))
 
 
-def _consistent(place: Place, wanted: Wanted, size: int | None) -> tuple[Record, list[pa.Table]]:
+def _consistent(place: Place, wanted: Wanted, size: int | None, names: Sequence[str]) -> tuple[Record, list[pa.Table]]:
     """Rows of one record: where files of it are gone because the next one holds, that one is asked."""
     for _ in range(_TRIES):
         record = latest(place)
         parts = [part for part in record.parts if wanted.may_be_in(part)]
         try:
             with connected(place) as connection:
-                return record, list(_newest_first(connection, place, parts, wanted, size))
+                return record, list(_newest_first(connection, place, parts, wanted, size, names))
         except (duckdb.Error, OSError):
             if latest(place).number == record.number:
                 raise
@@ -117,7 +120,12 @@ def _consistent(place: Place, wanted: Wanted, size: int | None) -> tuple[Record,
 
 
 def _newest_first(
-    connection: duckdb.DuckDBPyConnection, place: Place, parts: Sequence[Part], wanted: Wanted, size: int | None
+    connection: duckdb.DuckDBPyConnection,
+    place: Place,
+    parts: Sequence[Part],
+    wanted: Wanted,
+    size: int | None,
+    names: Sequence[str],
 ) -> Iterator[pa.Table]:
     """A day at a time, so that a window costs what it holds and not what the store does."""
     condition, given = wanted.condition
@@ -127,9 +135,9 @@ def _newest_first(
         if missing == 0:
             return
         limit = "" if missing is None else f" ORDER BY {_LATEST_FIRST} LIMIT {missing:d}"
-        asked = f"SELECT {_COLUMNS} FROM read_parquet($parts) WHERE {condition}{limit}"  # noqa: S608 - our own names
-        names = urls(place, [part.name for part in several])
-        found = connection.sql(asked, params={"parts": names, **given}).to_arrow_table()
+        asked = f"SELECT {', '.join(names)} FROM read_parquet($parts) WHERE {condition}{limit}"  # noqa: S608 - ours
+        files = urls(place, [part.name for part in several])
+        found = connection.sql(asked, params={"parts": files, **given}).to_arrow_table()
         if missing is not None:
             missing -= len(found)
         yield found

@@ -22,9 +22,9 @@ from PIL import Image
 from running import NAME, PASSWORD, ROOT, Service, served
 
 from bloodyspy.adapters import packaging
+from bloodyspy.kept import Store, read_key
 from bloodyspy.promotion import trail
 from bloodyspy.serving.accounts import add_user
-from bloodyspy.serving.kept import Store, read_key
 from bloodyspy.serving.roles import Role
 from bloodyspy.serving.throttle import PAIR_FREE
 from bloodyspy.settings import Settings

@@ -3,18 +3,24 @@
 BLOODYSPY_TEST_EXAMPLES for each end-point, 10 unless told. No check is left out.
 """
 
+import hashlib
 import os
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 from operated import prepared, samples
+from pictures import tinted
 from running import PASSWORD, Service, served
+from valid_requests import QUEUED
 
+from bloodyspy.kept import Kept, store_of
+from bloodyspy.labelling.queue import Item, Queue, Why, write_queue
 from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.roles import Role
 
@@ -41,6 +47,10 @@ def service(place: Path) -> Iterator[Service]:
     assert ready.settings.users_file is not None
     add_user(ready.settings.users_file, REVIEWER, PASSWORD, Role.REVIEW)
     add_user(ready.settings.users_file, READER, PASSWORD, Role.READ)
+    picture = tinted(1)
+    store_of(ready.settings).keep([Kept(picture, "", QUEUED, 0, "review")])
+    item = Item(request_id=QUEUED, picture=0, sha256=hashlib.sha256(picture).hexdigest(), why=(Why.REVIEW,))
+    write_queue(Queue(made=datetime.now(UTC), readers=2, items=(item,)), ready.settings.queue)
     with served(place / "service.log", ready.environment) as running:
         yield running
 

@@ -21,11 +21,11 @@ from pictures import tinted
 from running import NAME, PASSWORD, settles
 
 from bloodyspy.adapters import packaging
+from bloodyspy.kept import store_of
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.serving import smear_jobs, smear_uploads
 from bloodyspy.serving.accounts import add_user
 from bloodyspy.serving.application import create_application
-from bloodyspy.serving.keeping import store_of
 from bloodyspy.serving.smear_jobs import Jobs, State
 from bloodyspy.settings import Keep, Settings
 

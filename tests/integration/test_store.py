@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from observed import START, live, log, observed
 
+from bloodyspy.daily_log import DailyLog
 from bloodyspy.errors import MonitoringError
-from bloodyspy.serving.daily_log import DailyLog
 from bloodyspy.store.collecting import Collected, collect
 from bloodyspy.store.place import Place
 from bloodyspy.store.record import latest
@@ -148,7 +148,7 @@ WORKER = """
 import itertools, json, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from bloodyspy.serving.daily_log import DailyLog
+from bloodyspy.daily_log import DailyLog
 log, template = DailyLog(Path(sys.argv[1])), json.loads(sys.argv[4])
 for number in itertools.count():
     now = datetime.now(UTC)

@@ -1,20 +1,23 @@
 """What becomes of each file that somebody delivers."""
 
 import csv
+import hashlib
 import os
 import shutil
 import stat
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pictures import delivery, picture, snapshot, write
 
 from bloodyspy.dataset import exchange, importing, sources
-from bloodyspy.dataset.holdings import Reason
-from bloodyspy.dataset.importing import ImportReport, import_images
+from bloodyspy.dataset.holdings import LABELLED, LABELS_FILE, Reason, Statement, read_holdings
+from bloodyspy.dataset.importing import ImportReport, import_images, import_labelled
 from bloodyspy.dataset.parallel import in_threads
+from bloodyspy.dataset.sources import Source, SourceFile
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.errors import DataError, SourceError
 from bloodyspy.params import Params
@@ -398,3 +401,43 @@ def test_the_first_fault_ends_the_work(tmp_path: Path) -> None:
         in_threads(work, range(5000), "Working")
     assert len(done) < 1000
     assert in_threads(str, range(50), "Working") == [str(i) for i in range(50)]
+
+
+def labelled(cell: str, payload: bytes) -> tuple[Source, Statement]:
+    """A picture that anna has labelled, as a source of its own."""
+    digest = hashlib.sha256(payload).hexdigest()
+    file = SourceFile(f"{cell}/live-{digest[:16]}.png", len(payload), lambda: payload)
+    said = Statement(digest, "request-1", "0", "3", "ig", "2026-01-02", "anna", cell, "2026-01-03")
+    return Source(LABELLED, (file,)), said
+
+
+def test_labelled_pictures_are_added_with_what_was_said_of_them(tmp_path: Path, settings, params) -> None:
+    with pytest.raises(SourceError, match="no images that labelled ones could be added to"):
+        import_labelled(labelled("ig", picture(1))[0], [], settings, params)
+    before = import_images(str(delivery(tmp_path / "d", 2)), settings, params)
+    assert not (settings.data / LABELS_FILE).exists()  # data without labels keeps the version that it had
+    source, said = labelled("ig", picture(9001))
+    report = import_labelled(source, [said, replace(said, sha256="0" * 64)], settings, params)
+    assert (report.taken, report.holdings.labels) == (1, (said,))
+    assert read_holdings(settings.data) == report.holdings
+    again = import_labelled(source, [said], settings, params)
+    assert (again.changed, again.data_digest) == (False, report.data_digest)
+    conflicting, _ = labelled("platelet", picture(9001))
+    assert [one.reason for one in import_labelled(conflicting, [], settings, params).intake.quarantined] == [
+        Reason.LABEL_CONFLICT
+    ]
+    more = import_images(str(delivery(tmp_path / "more", 1, first=70)), settings, params)
+    assert more.holdings.labels == (said,)
+    assert {*before.holdings.images} < {*more.holdings.images}
+
+
+def test_labelled_pictures_stay_with_a_synthetic_set_that_is_drawn_again(tmp_path: Path, settings, params) -> None:
+    drawn = params.model_copy(update={"synthetic": params.synthetic.model_copy(update={"per_class": 2})})
+    import_images("synthetic", settings, drawn)
+    source, said = labelled("ig", picture(9001))
+    assert import_labelled(source, [said], settings, drawn).holdings.info.synthetic
+    anew = drawn.model_copy(update={"synthetic": drawn.synthetic.model_copy(update={"seed": 77})})
+    again = import_images("synthetic", settings, anew).holdings
+    assert (len(again.images), again.labels) == (17, (said,))
+    real = import_images(str(delivery(tmp_path / "d", 2)), settings, params).holdings
+    assert (real.info.synthetic, real.labels, len(real.images)) == (False, (), 16)

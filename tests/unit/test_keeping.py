@@ -17,9 +17,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from bloodyspy.errors import KeepingError
+from bloodyspy.kept import Kept, Removed, Store, read_key, store_of
 from bloodyspy.promotion import trail
-from bloodyspy.serving.keeping import Keeper, store_of
-from bloodyspy.serving.kept import Kept, Removed, Store, read_key
+from bloodyspy.serving.keeping import Keeper
 from bloodyspy.settings import Keep, Settings
 
 KEY = bytes(range(32))

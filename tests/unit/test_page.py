@@ -18,7 +18,7 @@ from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import MonitoringError
 from bloodyspy.images.decode import decode
 from bloodyspy.images.small import small
-from bloodyspy.serving.kept import Kept, Store
+from bloodyspy.kept import Kept, Store
 from monitoring.causes import Cause
 from monitoring.drift import Overall, Verdict
 from monitoring.history import PAGE

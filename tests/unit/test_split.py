@@ -71,3 +71,16 @@ def test_a_chain_withholds_only_what_touches_a_higher_part() -> None:
     far = next(d for d in reversed(DIGESTS) if part_of(d, SPLIT) is Part.TRAIN)
     parts = assign([sealed, held_out, train, far], np.array([[0, 1], [1, 2], [2, 3]]), SPLIT)
     assert parts == [Part.TEST, Part.WITHHELD, Part.WITHHELD, Part.TRAIN]
+
+
+def test_labelled_pictures_are_for_training_and_move_nothing_else() -> None:
+    digests, random = DIGESTS[:400], np.random.default_rng(0)
+    near = np.sort(random.integers(0, 400, (150, 2)), axis=1)
+    near = near[near[:, 0] < near[:, 1]]
+    before = assign(digests[:300], near[(near < 300).all(axis=1)], SPLIT)
+    after = assign(digests, near, SPLIT, labelled=range(300, 400))
+    assert after[:300] == before
+    assert set(after[300:]) == {Part.TRAIN, Part.WITHHELD}
+    held_out = {i for i in range(300) if part_of(digests[i], SPLIT) is not Part.TRAIN}
+    leaking = {int(j) for i, j in near if i in held_out and j >= 300}
+    assert {i for i in range(300, 400) if after[i] is Part.WITHHELD} == leaking

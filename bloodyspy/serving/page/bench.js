@@ -91,6 +91,7 @@ $("sign-in").addEventListener("submit", async (event) => {
   $("door").hidden = true;
   if (!may("classify")) say("Your role is `read`: you can see which model answers, but send no pictures.", "warn");
   $("may-not").hidden = may("review");
+  dispatchEvent(new Event("signed-in"));
   goOn();
   $("files").focus();
 });
@@ -106,6 +107,7 @@ function signOut(words = "") {
   for (const id of ["who", "bench", "card"]) $(id).hidden = true;
   $("door").hidden = false;
   $("model").textContent = "";
+  dispatchEvent(new Event("signed-out"));
   say(words, "warn");
   $("user").focus();
 }
@@ -419,14 +421,18 @@ TYPES.forEach((type, place) => {
 
 // --- labels ----------------------------------------------------------------------------------------------------------
 
+let labelling = Promise.resolve(); // labels go one after the other: of two, the later row holds
+
 async function label(given) {
   const cell = selected;
   if (!cell?.answer || !may("review") || (cell.label ?? null) === given) return;
   const before = cell.label;
   cell.label = given;
   shownAnew(cell);
+  const kept = labelling.then(() => post("v1/labels", { request_id: cell.request, picture: cell.picture, label: given }));
+  labelling = kept.catch(() => {});
   try {
-    await post("v1/labels", { request_id: cell.request, picture: cell.picture, label: given });
+    await kept;
     say("");
   } catch (refused) {
     cell.label = before;

@@ -19,11 +19,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bloodyspy.errors import KeepingError
+from bloodyspy.settings import Settings
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
 _ENCIPHERED = ".aesgcm"
@@ -52,6 +54,16 @@ class Kept:
     picture: int
     """Its place among the pictures of the request, from 0."""
     action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the index says of a picture whose image may still be there."""
+
+    request_id: str
+    picture: int
+    specimen: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +149,24 @@ class Store:
         Raises:
             KeepingError: the index cannot be read.
         """
-        if not self.exists:
-            return {}
         found: dict[tuple[str, int], set[str]] = {}
-        query = (
+        asked = (
             "SELECT request_id, picture, sha256 FROM kept "
             "WHERE sha256 IS NOT NULL AND request_id IN (SELECT value FROM json_each(?))"
         )
-        try:
-            with closing(
-                sqlite3.connect(f"{self._index.absolute().as_uri()}?mode=ro", timeout=_BUSY, uri=True)
-            ) as index:
-                for request_id, picture, digest in index.execute(query, (json.dumps(list(request_ids)),)):
-                    found.setdefault((request_id, picture), set()).add(digest)
-        except sqlite3.Error as exc:
-            raise KeepingError(f"The index of the kept images in {self._folder} cannot be read: {exc}.") from exc
+        for request_id, picture, digest in self._rows(asked, json.dumps(list(request_ids))):
+            found.setdefault((request_id, picture), set()).add(digest)
         return {key: digests.pop() for key, digests in found.items() if len(digests) == 1}
+
+    def pictures(self, specimen: str | None = None) -> list[Picture]:
+        """What is kept, of one specimen where it is named; nothing is changed.
+
+        Raises:
+            KeepingError: the index cannot be read.
+        """
+        asked = "SELECT DISTINCT request_id, picture, specimen, sha256 FROM kept WHERE sha256 IS NOT NULL"
+        rows = self._rows(asked) if specimen is None else self._rows(f"{asked} AND specimen = ?", specimen)
+        return [Picture(str(request), int(place), str(of), str(digest)) for request, place, of, digest in rows]
 
     def holds(self, digest: str) -> bool:
         """Whether the picture with this SHA-256 is kept."""
@@ -161,6 +175,17 @@ class Store:
     def enciphered(self, digest: str) -> bool:
         """Whether it is kept enciphered."""
         return self._place(digest).with_name(digest + _ENCIPHERED).exists()
+
+    def _rows(self, asked: str, *given: str) -> list[tuple[Any, ...]]:
+        """Rows of the index, which is only read; none where nothing was ever kept."""
+        if not self.exists:
+            return []
+        try:
+            place = f"{self._index.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(place, uri=True, timeout=_BUSY)) as index:
+                return index.execute(asked, given).fetchall()
+        except sqlite3.Error as exc:
+            raise KeepingError(f"The index of the kept images in {self._folder} cannot be read: {exc}.") from exc
 
     def erase(self, specimen: str) -> Removed:
         """Remove the images of a specimen, whatever else they were kept for, and blank it in the index.
@@ -264,3 +289,13 @@ class Store:
                 index.execute("COMMIT")
         except (OSError, sqlite3.Error) as exc:
             raise KeepingError(f"The kept images in {self._folder} cannot be changed: {exc}.") from exc
+
+
+def store_of(settings: Settings) -> Store:
+    """Where this project keeps images.
+
+    Raises:
+        KeepingError: the file that is named for the key has none.
+    """
+    key = read_key(settings.keeping_key_file) if settings.keeping_key_file else None
+    return Store(settings.kept_images, key)
