@@ -1,10 +1,12 @@
 """``bloodyspy VERB``: the DVC stages, and what a person runs.
 
-Commands import what they need inside their bodies, so that ``bloodyspy --help`` answers at once.
+Commands import what they need inside their bodies, so that ``bloodyspy --help`` answers at once. What stands above this
+package (``monitoring``, ``pipelines``) adds its commands by entry points, so that nothing here imports it.
 """
 
 import logging
 import sys
+from importlib.metadata import entry_points
 from typing import NoReturn
 
 import typer
@@ -22,6 +24,16 @@ app.add_typer(data.app, name="data")
 app.add_typer(users.app, name="users")
 app.add_typer(keys.app, name="keys")
 
+COMMANDS = "bloodyspy.commands"
+"""Group of entry points; each is a ``typer.Typer`` whose commands join, and imports inside their bodies like these."""
+
+
+def whole() -> typer.Typer:
+    """The application, with the commands of every installed package that has some."""
+    for entry in entry_points(group=COMMANDS):
+        app.add_typer(entry.load())
+    return app
+
 
 def main() -> None:
     """Entry point: errors of ours, and a full disk, are one sentence and exit code 1, never a traceback."""
@@ -32,7 +44,7 @@ def main() -> None:
     )
     logging.getLogger("bloodyspy").setLevel(logging.INFO)
     try:
-        app()
+        whole()()
     except BloodySpyError as exc:
         _fail(str(exc))
     except Exception as exc:

@@ -1,18 +1,27 @@
 """What the command line says when it ends with an error."""
 
 import errno
+import os
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
+import typer
 
 from bloodyspy import cli
 from bloodyspy.errors import BloodySpyError
+
+ROOT = Path(__file__).parents[2]
 
 
 def said(error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli, "whole", lambda: fail)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 1
@@ -40,6 +49,30 @@ def test_any_other_fault_of_the_system_stays_a_traceback(monkeypatch: pytest.Mon
     def fail() -> None:
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli, "whole", lambda: fail)
     with pytest.raises(OSError, match="broken"):
         cli.main()
+
+
+def test_an_installed_package_adds_its_commands(tmp_path: Path) -> None:
+    module = "import typer\napp = typer.Typer()\n@app.command()\ndef knock() -> None:\n    typer.echo('who is there')\n"
+    (tmp_path / "guest.py").write_text(module + "@app.command()\ndef leave() -> None: ...\n")
+    known = tmp_path / "guest-1.0.dist-info"
+    known.mkdir()
+    (known / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 1.0\n")
+    (known / "entry_points.txt").write_text(f"[{cli.COMMANDS}]\nguest = guest:app\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "bloodyspy.cli", "knock"],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "who is there\n", done.stderr
+
+
+def test_the_entry_points_of_pyproject_are_applications() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][cli.COMMANDS]
+    for name, place in declared.items():
+        assert isinstance(EntryPoint(name, place, cli.COMMANDS).load(), typer.Typer)
