@@ -20,14 +20,46 @@ class Overall(StrEnum):
     INSUFFICIENT = "insufficient"
 
 
+class Kind(StrEnum):
+    """What is compared."""
+
+    OPTICS = "optics"
+    """Image statistics, within the predicted type."""
+    NETWORK = "network"
+    """What the network sees: embedding, novelty, confidence, within the predicted type."""
+    CASE_MIX = "case mix"
+    """Shares of the predicted types."""
+
+
+class Cause(StrEnum):
+    """The probable cause, one a verdict."""
+
+    STAIN = "stain"
+    EXPOSURE = "exposure"
+    FOCUS = "focus"
+    SIZE = "size"
+    CONTENT = "content"
+    """The cells look otherwise to the network though the pictures measure as before."""
+    CASE_MIX = "case mix"
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Accuracy(_Frozen):
+    """Label-free estimate of the share of right answers in a window, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 class ColumnVerdict(_Frozen):
     """One column of a window against the reference."""
 
     name: str
+    kind: Kind
     statistic: float
     """Kolmogorov-Smirnov statistic, or total variation distance of the predicted classes; 0 to 1."""
     threshold: float
@@ -47,6 +79,8 @@ class Verdict(_Frozen):
     """What one check found."""
 
     overall: Overall
+    cause: Cause | None = None
+    """None unless drifted."""
     reason: str
     """One sentence for a person."""
     rows: int
@@ -65,6 +99,12 @@ class Verdict(_Frozen):
     """Version in the registry, as the newest row of the window tells it."""
     synthetic: bool
     """Whether the model was trained on drawn cells."""
+    accuracy: Accuracy | None = None
+    accuracy_withheld: str = ""
+    """Why there is no number; empty where there is one."""
+    site: str = ""
+    instrument: str = ""
+    """Empty: all."""
     torn_lines: int = 0
     """Lines at the end of a log file that were not complete when the window was read."""
     corrupt_lines: int = 0
@@ -76,6 +116,11 @@ class Verdict(_Frozen):
     def drifted_columns(self) -> tuple[str, ...]:
         """Names of the columns over their thresholds, the furthest first."""
         return tuple(column.name for column in self.columns if column.drifted)
+
+    @property
+    def drifted_kinds(self) -> tuple[Kind, ...]:
+        """Kinds of the columns over their thresholds, the furthest first."""
+        return tuple(dict.fromkeys(column.kind for column in self.columns if column.drifted))
 
 
 def judge(
@@ -125,6 +170,7 @@ def judge(
     times = current["time"]
     return Verdict(
         overall=overall,
+        cause=_cause(columns) if overall is Overall.DRIFTED else None,
         reason=reason,
         rows=len(current),
         start=times.iloc[0].to_pydatetime() if len(current) else None,
@@ -148,6 +194,7 @@ def _judge_columns(reference: pd.DataFrame, current: pd.DataFrame, rate: float) 
     columns = [
         ColumnVerdict(
             name=name,
+            kind=_kind(name),
             statistic=found[name],
             threshold=thresholds[name],
             drifted=found[name] > thresholds[name],
@@ -157,6 +204,15 @@ def _judge_columns(reference: pd.DataFrame, current: pd.DataFrame, rate: float) 
         for name in JUDGED
     ]
     return tuple(sorted(columns, key=lambda column: column.ratio, reverse=True))
+
+
+def _kind(name: str) -> Kind:
+    return Kind.CASE_MIX if name == CASE_MIX else Kind.OPTICS if name in MEASURED else Kind.NETWORK
+
+
+def _cause(columns: tuple[ColumnVerdict, ...]) -> Cause:
+    kinds = {column.kind for column in columns if column.drifted}
+    return Cause.STAIN if Kind.OPTICS in kinds else Cause.CASE_MIX if Kind.CASE_MIX in kinds else Cause.CONTENT
 
 
 def _centre(column: pd.Series) -> float | str:
