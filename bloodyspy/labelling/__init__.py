@@ -1,0 +1,1 @@
+"""Labels of live pictures (a stand-in, to be replaced)."""
