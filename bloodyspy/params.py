@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from bloodyspy.cells import CellType
 from bloodyspy.errors import ParamsError
 from bloodyspy.input_spec import InputSpec as InputSpec
+from bloodyspy.loop_rule import Loop as Loop
+from bloodyspy.loop_rule import Schedules
 from bloodyspy.search_space import Name, Scalar, Study
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
@@ -174,11 +176,6 @@ class Answers(_Strict):
         return self
 
 
-class Schedules(_Strict):
-    check_drift: str
-    train: str
-
-
 class Params(_Strict):
     """The whole file. Candidate names are DVC stage names, so they are lower-case words."""
 
@@ -191,6 +188,7 @@ class Params(_Strict):
     answers: Answers
     promotion: Promotion
     monitoring: Monitoring
+    loop: Loop
     schedules: Schedules
     tuning: dict[Name, Study] = Field(default_factory=dict)
 
@@ -205,6 +203,8 @@ class Params(_Strict):
             self._check_study(name, study)
         if self.monitoring.minimum_rows > self.monitoring.window:
             raise ValueError("monitoring.minimum_rows is larger than monitoring.window: no check could ever be made")
+        if self.loop.tolerance >= self.loop.watch.loss:
+            raise ValueError("loop.tolerance is not below loop.watch.loss: no loss could ever be found")
         return self
 
     def _check_study(self, name: str, study: Study) -> None:
