@@ -3,3 +3,20 @@
 import typer
 
 app = typer.Typer()
+
+
+@app.command()
+def status() -> None:
+    """Where the loop stands, in ten lines; exit code 3 where somebody should look."""
+    from rich.table import Table
+
+    from bloodyspy.cli.terminal import console, context
+    from monitoring.status import status as ask
+
+    lines = ask(*context())
+    table = Table.grid(padding=(0, 2))
+    for line in lines:
+        table.add_row("!" if line.trouble else " ", line.name, line.words)
+    console.print(table)
+    if any(line.trouble for line in lines):
+        raise typer.Exit(3)

@@ -4,30 +4,48 @@ prefect.yaml deploys the same flows, with the same schedules, to a work pool. Us
 drift check is made twice.
 """
 
-from prefect import serve
+from typing import Any
+
+from prefect import Flow, serve
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
 from prefect.settings import get_current_settings
 
 from bloodyspy.errors import SettingsError
+from bloodyspy.loop_rule import OFF
+from pipelines import alarms
 from pipelines.check_drift import check_drift
 from pipelines.lifecycle import lifecycle
 from pipelines.project import project
 from pipelines.promote import promote
 from pipelines.release import rollback
+from pipelines.retrain import retrain
 from pipelines.train import train
+from pipelines.upkeep import upkeep
 from pipelines.version_data import version_data
+from pipelines.watch import watch
 
 NAME = "served"
 """Not the name in prefect.yaml: Prefect would change half of a worker's deployment into one served from here."""
 
+FLOWS: tuple[Flow[Any, Any], ...] = (
+    *(check_drift, upkeep, retrain, watch),
+    *(version_data, train, promote, rollback, lifecycle),
+)
 
-def schedules() -> dict[str, str]:
-    """Cron lines of params.yaml, for the templates of prefect.yaml."""
-    return project()[1].schedules.model_dump()
+# A run that finds its like at work is cancelled, not queued: whichever comes next does what is due.
+ALONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+
+
+def schedules() -> dict[str, list[dict[str, str]]]:
+    """Of params.yaml, for the templates of prefect.yaml: name to its schedules, none where it is off."""
+    lines = project()[1].schedules.model_dump()
+    return {name: [] if line == OFF else [{"cron": line, "timezone": "UTC"}] for name, line in lines.items()}
 
 
 def main() -> None:
-    """Serve every flow until interrupted: the scheduled ones by the clock, all of them on request.
+    """Serve every flow until interrupted: the scheduled ones by the clock, `retrain` on drift too, all on request.
 
     Raises:
         SettingsError: no Prefect server is named, so nobody would keep the time.
@@ -37,14 +55,19 @@ def main() -> None:
             "PREFECT_API_URL is not set: schedules are kept by a Prefect server. Start one (`prefect server start`) "
             "and set PREFECT_API_URL=http://127.0.0.1:4200/api."
         )
-    cron = schedules()
-    serve(
-        RunnerDeployment.from_flow(check_drift, NAME, cron=cron["check_drift"]),
-        RunnerDeployment.from_flow(train, NAME, cron=cron["train"]),
-        RunnerDeployment.from_flow(version_data, NAME),
-        RunnerDeployment.from_flow(promote, NAME),
-        RunnerDeployment.from_flow(rollback, NAME),
-        RunnerDeployment.from_flow(lifecycle, NAME),
+    crons = project()[1].schedules.crons()
+    serve(*(_deployment(flow, crons) for flow in FLOWS))
+
+
+def _deployment(flow: Flow[Any, Any], crons: dict[str, str]) -> RunnerDeployment:
+    scheduled = flow.name in ("check-drift", "upkeep", "retrain", "watch")
+    drift = DeploymentEventTrigger(name="retrain on drift, served", enabled=True, expect={alarms.DRIFT})
+    return RunnerDeployment.from_flow(
+        flow,
+        NAME,
+        cron=crons.get(flow.name),
+        concurrency_limit=ALONE if scheduled else None,
+        triggers=[drift] if flow is retrain else None,
     )
 
 

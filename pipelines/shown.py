@@ -6,8 +6,11 @@ from bloodyspy.adapters.versioning import Reproduction
 from bloodyspy.dataset.importing import ImportReport
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.evaluation.comparison import Comparison
+from bloodyspy.promotion import trail
+from bloodyspy.promotion.chain import chain
 from bloodyspy.promotion.decision import Decision
 from bloodyspy.promotion.events import Released
+from bloodyspy.promotion.watch import Finding
 from bloodyspy.settings import Settings
 from monitoring.history import Check
 
@@ -74,3 +77,30 @@ def drift(check: Check) -> None:
     create_link_artifact(
         link=check.page.resolve().as_uri(), link_text=f"{verdict.overall}: {check.folder.name}", key="drift-report"
     )
+
+
+PAGES = {
+    "reason": "drift-verdict",
+    "data version": "data-version",
+    "training": "candidates",
+    "decision": "decision",
+    "release": "release",
+    "watch": "watch",
+}
+"""The artifact that tells more of a link of the chain."""
+
+
+def watch(finding: Finding) -> None:
+    """What the last look at the new champion found."""
+    create_markdown_artifact(f"**{finding.standing}**: {finding.words}", key="watch")
+
+
+def loop(s: Settings) -> None:
+    """The newest loop from its reason to the watch, one row a link; the page of the loop in the UI."""
+    rows = ["| link | when | what | more |", "|---|---|---|---|"]
+    for link in chain(trail.entries(s)):
+        key = PAGES.get(link.name)
+        more = f"[{key}](/artifacts/key/{key})" if key and link.when else ""
+        when = f"{link.when:%Y-%m-%d %H:%M} UTC" if link.when else ""
+        rows.append(f"| {link.name} | {when} | {link.words.replace('|', '/')} | {more} |")
+    create_markdown_artifact("\n".join(rows), key="loop", description="The newest loop")
