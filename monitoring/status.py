@@ -133,7 +133,7 @@ def _live(entries: Sequence[Entry], s: Settings, p: Params) -> Line:
     counted = live_accuracy(s, p, found[1].version, found[0].time)
     share = Live(counted.settled, counted.right).share
     if share is None:
-        return Line("live accuracy", f"not known: no audited answer of {counted.answered:,} is labelled yet")
+        return Line("live accuracy", f"not known: of {counted.audited:,} audited answers none is labelled yet")
     return Line("live accuracy", f"{share}, by {counted.settled:,} labels of {counted.audited:,} audited answers")
 
 

@@ -51,10 +51,12 @@ def retrain(reason: str | None = None) -> Turn:
     s, p = project()
     with one_loop(s) as ours:
         if not ours:
+            ran("retrain", s)
             return Turn(None, None, RUNNING)
-        begun = begin(gather(s, p), reason, p.loop, s)
+        known = gather(s, p)
+        begun = begin(known, reason, p.loop, s)
         if isinstance(begun, Idle):
-            if begun.labels and "drift" in begun.words.lower():
+            if known.alarm is not None and begun.labels:
                 alarms.tell(alarms.LABELS, s, labels=begun.labels, reason=begun.words)
             ran("retrain", s)
             return Turn(None, None, f"No reason to train anew. {begun.words}")

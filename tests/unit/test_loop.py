@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from logged import DATA, NEWER, START, begun, decided, ended, entries, released, trained, versioned
 
-from bloodyspy.params import Params
+from bloodyspy.errors import ParamsError
+from bloodyspy.params import Params, load_params
 from bloodyspy.promotion.chain import chain
 from bloodyspy.promotion.decision import Outcome
 from bloodyspy.promotion.events import Cause
@@ -22,6 +23,7 @@ from bloodyspy.promotion.loop import (
     watched,
 )
 from bloodyspy.promotion.loop_events import LoopOutcome, Trigger, WatchEnded
+from bloodyspy.settings import Settings
 from monitoring.alarm import standing
 from monitoring.drift import Cause as DriftCause
 from monitoring.drift import Overall, Verdict
@@ -180,3 +182,17 @@ def test_an_alarm_stands_after_windows_that_do_not_overlap() -> None:
     blurred = standing([verdict(0, focus), verdict(3, focus)], "r1", 2)
     assert blurred is not None
     assert not blurred.mendable
+
+
+def test_a_schedule_is_a_cron_line_or_off(settings: Settings) -> None:
+    place = settings.root / "params.yaml"
+    written = place.read_text()
+    hourly = '"0 * * * *"'
+    place.write_text(written.replace(hourly, "off"))  # which YAML reads as false
+    assert set(load_params(place).schedules.crons()) == {"upkeep", "retrain", "watch"}
+    place.write_text(written.replace(hourly, "hourly"))
+    with pytest.raises(ParamsError, match="neither a cron line of five fields"):
+        load_params(place)
+    place.write_text(written.replace("tolerance: 0.02", "tolerance: 0.2"))
+    with pytest.raises(ParamsError, match=r"tolerance is not below .*loss"):
+        load_params(place)
