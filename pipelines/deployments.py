@@ -38,10 +38,14 @@ FLOWS: tuple[Flow[Any, Any], ...] = (
 ALONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
 
 
-def schedules() -> dict[str, list[dict[str, str]]]:
-    """Of params.yaml, for the templates of prefect.yaml: name to its schedules, none where it is off."""
+NEVER = "0 0 1 1 *"
+"""For a schedule that is off: prefect.yaml has to have some line."""
+
+
+def schedules() -> dict[str, dict[str, str | bool]]:
+    """Of params.yaml, for the templates of prefect.yaml: name to cron line, and whether it is active."""
     lines = project()[1].schedules.model_dump()
-    return {name: [] if line == OFF else [{"cron": line, "timezone": "UTC"}] for name, line in lines.items()}
+    return {name: {"cron": NEVER if line == OFF else line, "active": line != OFF} for name, line in lines.items()}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The loop on real git, DVC, registry, store and audit log: killed at each joint it retrains once, a bad one goes back."""
+"""The loop on real git, DVC, registry, store and log: killed at each joint it retrains once, a bad one goes back."""
 
 import os
 import shutil
