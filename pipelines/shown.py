@@ -100,6 +100,8 @@ def loop(s: Settings) -> None:
     rows = ["| link | when | what | more |", "|---|---|---|---|"]
     for link in chain(trail.entries(s)):
         key = PAGES.get(link.name)
+        if link.name == "reason" and "(drift)" not in link.words:
+            key = None
         more = f"[{key}](/artifacts/key/{key})" if key and link.when else ""
         when = f"{link.when:%Y-%m-%d %H:%M} UTC" if link.when else ""
         rows.append(f"| {link.name} | {when} | {link.words.replace('|', '/')} | {more} |")

@@ -38,11 +38,19 @@ def chain(entries: Sequence[Entry]) -> list[Link]:
     for entry in entries[start:]:
         if (name := _name(entry)) is not None:
             found[name].append(entry)
+    absent = "none" if found["end"] else "not yet"
     links: list[Link] = []
     for name, several in found.items():
         told = several if name in ("training", "watch") else several[:1] if name == "reason" else several[-1:]
-        links += [Link(name, entry.time, entry.event.words) for entry in told] or [Link(name, None, "not yet")]
+        links += [Link(name, entry.time, _words(entry)) for entry in told] or [
+            Link(name, None, "not yet" if name == "watch" else absent)
+        ]
     return links
+
+
+def _words(entry: Entry) -> str:
+    """The event's own, but for the end: its outcome, for its sentence stands in the link before it."""
+    return str(entry.event.outcome) if isinstance(entry.event, LoopEnded) else entry.event.words
 
 
 def _same(entries: Sequence[Entry], begins: Sequence[int], start: int) -> int | None:

@@ -170,7 +170,7 @@ def test_killed_at_each_joint_it_retrains_once_and_a_bad_champion_goes_back(
     by_hand: Turn = retrain("the microscope was mended")
     assert by_hand.ended is not None
     assert by_hand.ended.outcome is LoopOutcome.REFUSED  # the best candidate is the one that was taken back
-    assert "not rolled back" not in by_hand.ended.summary or champion(s) == 1
+    assert "it was rolled back (the watch took it back" in by_hand.ended.summary
     assert champion(s) == 1
 
 
