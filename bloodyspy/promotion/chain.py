@@ -38,13 +38,12 @@ def chain(entries: Sequence[Entry]) -> list[Link]:
     for entry in entries[start:]:
         if (name := _name(entry)) is not None:
             found[name].append(entry)
-    absent = "none" if found["end"] else "not yet"
     links: list[Link] = []
     for name, several in found.items():
         told = several if name in ("training", "watch") else several[:1] if name == "reason" else several[-1:]
-        links += [Link(name, entry.time, _words(entry)) for entry in told] or [
-            Link(name, None, "not yet" if name == "watch" else absent)
-        ]
+        comes = not found["end"] or (name == "watch" and found["release"])
+        absent = Link(name, None, "not yet" if comes else "none")
+        links += [Link(name, entry.time, _words(entry)) for entry in told] or [absent]
     return links
 
 
