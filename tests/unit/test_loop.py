@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from logged import DATA, NEWER, START, begun, decided, ended, entries, released, trained, versioned
@@ -27,6 +28,7 @@ from bloodyspy.settings import Settings
 from monitoring.alarm import standing
 from monitoring.drift import Cause as DriftCause
 from monitoring.drift import Overall, Verdict
+from monitoring.history import newest_checks
 
 ALARM = Alarm("stain", 2, True, "Drift of stain in 2 window(s) in a row: all is bluish.")
 QUIET = Present(DATA, 0, None)
@@ -182,6 +184,17 @@ def test_an_alarm_stands_after_windows_that_do_not_overlap() -> None:
     blurred = standing([verdict(0, focus), verdict(3, focus)], "r1", 2)
     assert blurred is not None
     assert not blurred.mendable
+
+
+def test_only_the_newest_checks_are_read(tmp_path: Path) -> None:
+    assert newest_checks(tmp_path / "none", 5) == []
+    for hour in (0, 3, 6):
+        folder = tmp_path / f"20261123T0{hour}0000Z-r1"
+        folder.mkdir()
+        (folder / "verdict.json").write_text(verdict(hour, None).model_dump_json())
+    (tmp_path / ".being-written").mkdir()
+    (tmp_path / "20261123T090000Z-r1").mkdir()  # without a verdict
+    assert [check.verdict.start.hour for check in newest_checks(tmp_path, 2) if check.verdict.start] == [3, 6]
 
 
 def test_a_schedule_is_a_cron_line_or_off(settings: Settings) -> None:
