@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from bloodyspy.cells import CellType
 from bloodyspy.errors import ParamsError
 from bloodyspy.input_spec import InputSpec as InputSpec
+from bloodyspy.loop_rule import Loop as Loop
+from bloodyspy.loop_rule import Schedules
 from bloodyspy.search_space import Name, Scalar, Study
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
@@ -192,12 +194,6 @@ class Labelling(_Strict):
     queue: int = Field(default=500, ge=1, le=100_000, description="pictures beside those of the audit, at most")
 
 
-class Schedules(_Strict):
-    check_drift: str
-    train: str
-    queue: str = "30 * * * *"
-
-
 class Params(_Strict):
     """The whole file. Candidate names are DVC stage names, so they are lower-case words."""
 
@@ -211,6 +207,7 @@ class Params(_Strict):
     promotion: Promotion
     monitoring: Monitoring
     labelling: Labelling = Labelling()
+    loop: Loop
     schedules: Schedules
     tuning: dict[Name, Study] = Field(default_factory=dict)
 
@@ -225,6 +222,8 @@ class Params(_Strict):
             self._check_study(name, study)
         if self.monitoring.minimum_rows > self.monitoring.window:
             raise ValueError("monitoring.minimum_rows is larger than monitoring.window: no check could ever be made")
+        if self.loop.tolerance >= self.loop.watch.loss:
+            raise ValueError("loop.tolerance is not below loop.watch.loss: no loss could ever be found")
         return self
 
     def _check_study(self, name: str, study: Study) -> None:

@@ -208,6 +208,11 @@ class Settings(BaseSettings):
         return self.labelling / "queue.json"
 
     @property
+    def ran(self) -> Path:
+        """Folder with an empty file for each scheduled flow, as old as its last run that came to its end."""
+        return self.state / "ran"
+
+    @property
     def drift_history(self) -> Path:
         """Folder of drift checks, one sub-folder a window."""
         return self.state / "drift"

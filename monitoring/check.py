@@ -9,6 +9,7 @@ import pandas as pd
 from cronsim import CronSim, CronSimError
 
 from bloodyspy.errors import MonitoringError
+from bloodyspy.loop_rule import OFF
 from bloodyspy.model.artifact import REFERENCE, Artefact
 from bloodyspy.model.release import read_release
 from bloodyspy.model.signatures import Signatures
@@ -118,7 +119,9 @@ def rule_of(p: Params, windows: int = 1) -> Rule:
     Raises:
         MonitoringError: the schedule is no cron line.
     """
-    line = p.schedules.check_drift or _HOURLY
+    line = p.schedules.check_drift
+    if line == OFF:
+        line = _HOURLY  # by hand, and by who knows what clock
     start = datetime(2026, 1, 1, tzinfo=UTC)
     checks = 0
     try:

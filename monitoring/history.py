@@ -95,6 +95,19 @@ def newest_first(folder: Path, run_id: str) -> Iterator[Check]:
             logger.warning("%s", exc)
 
 
+def newest_checks(folder: Path, count: int) -> list[Check]:
+    """The newest of the readable checks, the oldest window first; costs what is asked for, however many there are."""
+    found: list[Check] = []
+    for path in sorted(folder.glob("[!.]*/"), reverse=True) if folder.is_dir() else []:
+        if len(found) == count:
+            break
+        try:
+            found.append(read_check(path))
+        except MonitoringError as exc:
+            logger.warning("%s", exc)
+    return found[::-1]
+
+
 def read_check(folder: Path) -> Check:
     """One check.
 

@@ -112,6 +112,35 @@ def take_labels() -> None:
 
 
 @app.command()
+def retrain(
+    reason: Annotated[
+        str | None, typer.Option(help="for the audit log  [default: ask drift, labels and the calendar]")
+    ] = None,
+) -> None:
+    """The loop: train anew where there is a reason, and promote what comes of it."""
+    from pipelines.retrain import retrain as flow
+
+    console.print(flow(reason).words, soft_wrap=True, markup=False)
+
+
+@app.command()
+def watch() -> None:
+    """Look at the new champion; one that is shown to be worse than the gate saw it is taken back."""
+    from pipelines.watch import watch as flow
+
+    found = flow()
+    console.print(found.words if found else "Nobody is watched.", soft_wrap=True, markup=False)
+
+
+@app.command()
+def upkeep() -> None:
+    """Make the store of observations small, and remove what is too old."""
+    from pipelines.upkeep import upkeep as flow
+
+    flow()
+
+
+@app.command()
 def lifecycle(source: Source = None, checksum: Checksum = None) -> None:
     """All of it, and a rehearsal of serving and watching."""
     from pipelines import summary

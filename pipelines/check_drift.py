@@ -1,5 +1,6 @@
 """``check-drift``: are the pictures of these days like those the champion was measured on?"""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import flow
@@ -7,26 +8,29 @@ from prefect import flow
 from bloodyspy.adapters import registry
 from bloodyspy.errors import RegistryError
 from bloodyspy.model.artifact import Artefact
-from monitoring import check, telling, upkeep
+from monitoring import check, telling
+from monitoring.drift import Overall
 from monitoring.history import Check
-from pipelines import shown
-from pipelines.project import project, step
+from pipelines import events, shown
+from pipelines.project import project, ran, step
 
 fetch = step(registry.artefact_of, "fetch the champion's artefact")
 judge = step(check.check_drift, "collect and judge the newest observations")
 tell = step(telling.tell_of_checks, "tell people and Prometheus")
-tidy = step(upkeep.tidy, "compact the store and remove what is too old")
 
 
 @flow(name="check-drift")
 def check_drift(rehearsal: Path | None = None) -> Check:
-    """Judge the champion's newest observations against its own reference, keep the report and tell of it; tidy up.
+    """Judge the champion's newest observations against its own reference, keep the report and tell of it.
+
+    A window that was not judged before and is drifted is told as the event `bloodyspy.drift`; `retrain` starts on it.
 
     Args:
         rehearsal: a folder with observations of its own, which keeps its own reports; the service's log and history are
             then left alone, and nobody is told of an alarm.
     """
     s, p = project()
+    started = datetime.now(UTC)
     if rehearsal is not None:
         places = {"observations": rehearsal / "observations", "observation_store": str(rehearsal / "observation-store")}
         s = s.model_copy(update={"state": rehearsal, "notify": None, **places})
@@ -38,5 +42,10 @@ def check_drift(rehearsal: Path | None = None) -> Check:
     found = judge(Artefact.open(fetch(champion.number, s)), s, p)
     shown.drift(found)
     tell(s)
-    tidy(s, p.monitoring)
+    if rehearsal is None:
+        verdict = found.verdict
+        if verdict.overall is Overall.DRIFTED and verdict.checked >= started:
+            cause = str(verdict.cause)
+            events.tell(events.DRIFT, s, cause=cause, reason=verdict.reason, page=found.page.resolve().as_uri())
+        ran("check-drift", s)
     return found

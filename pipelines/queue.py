@@ -3,7 +3,7 @@
 from prefect import flow
 
 from bloodyspy.labelling import choosing
-from pipelines.project import project, step
+from pipelines.project import project, ran, step
 
 lay_out = step(choosing.lay_out, "choose pictures for people to look at")
 
@@ -16,4 +16,6 @@ def queue() -> int:
         How many pictures are in it.
     """
     s, p = project()
-    return len(lay_out(s, p).queue.items)
+    found = lay_out(s, p)
+    ran("queue", s)
+    return len(found.queue.items)

@@ -72,7 +72,7 @@ def settle(s: Settings) -> None:
 
 
 @flow(name="rollback")
-def rollback(reason: str, to: int | None = None) -> Released:
+def rollback(reason: str, to: int | None = None, of: int | None = None) -> Released:
     """Let an earlier version answer again; code, data and params stay as they are.
 
     A rollback that was killed is finished. A promotion that was killed is undone, which may be all that was wanted.
@@ -80,18 +80,22 @@ def rollback(reason: str, to: int | None = None) -> Released:
     Args:
         reason: why, for the audit log.
         to: the version; without one, the one that answered before.
+        of: only where this version answers still; without one, whoever answers.
 
     Returns:
         The release that stands now.
 
     Raises:
-        PromotionError: there is no reason, or no such version to go back to.
+        PromotionError: there is no reason, no such version to go back to, or another answers than the one meant.
         BloodySpyError: it could not be released, and the present one goes on.
     """
     s, _ = project()
     if not reason.strip():
         raise PromotionError("Say why: the reason is what the audit log keeps. Nothing was changed.")
     with one_at_a_time(s):
+        stands = live(trail.entries(s))
+        if of is not None and (stands is None or stands[1].version != of):
+            raise PromotionError(f"Version {of} answers no more. Nothing was changed.")
         done = _taken_back(reason, to, s) or release(releasing.rollback_target(to, s), Cause.ROLLBACK, reason, s)
         shown.release(done)
     return done

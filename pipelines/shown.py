@@ -6,8 +6,11 @@ from bloodyspy.adapters.versioning import Reproduction
 from bloodyspy.dataset.importing import ImportReport
 from bloodyspy.dataset.version import read_dataset
 from bloodyspy.evaluation.comparison import Comparison
+from bloodyspy.promotion import trail
+from bloodyspy.promotion.chain import chain
 from bloodyspy.promotion.decision import Decision
 from bloodyspy.promotion.events import Released
+from bloodyspy.promotion.watch import Finding
 from bloodyspy.settings import Settings
 from monitoring.history import Check
 from monitoring.remedies import REMEDIES
@@ -92,3 +95,32 @@ def _in_words(check: Check) -> str:
         steps = "\n".join(f"{place}. {step}" for place, step in enumerate(REMEDIES[verdict.cause].steps, start=1))
         lines += [f"What to do:\n\n{steps}"]
     return "\n\n".join([*lines, f"[The page]({check.page.resolve().as_uri()}), with pictures where they are kept"])
+
+
+PAGES = {
+    "reason": "drift-verdict",
+    "data version": "data-version",
+    "training": "candidates",
+    "decision": "decision",
+    "release": "release",
+    "watch": "watch",
+}
+"""The artifact that tells more of a link of the chain."""
+
+
+def watch(finding: Finding) -> None:
+    """What the last look at the new champion found."""
+    create_markdown_artifact(f"**{finding.standing}**: {finding.words}", key="watch")
+
+
+def loop(s: Settings) -> None:
+    """The newest loop from its reason to the watch, one row a link; the page of the loop in the UI."""
+    rows = ["| link | when | what | more |", "|---|---|---|---|"]
+    for link in chain(trail.entries(s)):
+        key = PAGES.get(link.name)
+        if link.name == "reason" and "(drift)" not in link.words:
+            key = None
+        more = f"[{key}](/artifacts/key/{key})" if key and link.when else ""
+        when = f"{link.when:%Y-%m-%d %H:%M} UTC" if link.when else ""
+        rows.append(f"| {link.name} | {when} | {link.words.replace('|', '/')} | {more} |")
+    create_markdown_artifact("\n".join(rows), key="loop", description="The newest loop")

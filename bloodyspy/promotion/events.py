@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from bloodyspy.promotion.decision import Outcome
+from bloodyspy.promotion.loop_events import LoopBegun, LoopEnded, WatchEnded
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256, hex."""
@@ -281,6 +282,9 @@ Event = Annotated[
     | ReleaseBegun
     | Released
     | ReleaseUndone
+    | LoopBegun
+    | LoopEnded
+    | WatchEnded
     | UserChanged
     | KeyChanged
     | Erased

@@ -36,6 +36,22 @@ def one_at_a_time(s: Settings) -> Iterator[None]:
         ) from exc
 
 
+@contextmanager
+def one_loop(s: Settings) -> Iterator[bool]:
+    """Whether the loop is ours while the block runs; False at once where another one runs. A killed holder lets go."""
+    s.state.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(s.state / "loop.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def description(decision: Decision) -> str:
     """The decision as a version's description in the registry, which shows Markdown; cut where MLflow's column ends."""
     if len(told := decision.markdown()) <= _DESCRIPTION:

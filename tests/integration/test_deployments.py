@@ -14,8 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import coloured
 import httpx
@@ -55,6 +57,16 @@ class Server:
         answer = httpx.post(f"{self.api}{path}", json=body, timeout=60, trust_env=False)
         assert answer.is_success, answer.text
         return answer.json()
+
+    def emit(self, event: str) -> None:
+        told = {
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": event,
+            "resource": {"prefect.resource.id": "bloodyspy.model.bloodyspy"},
+            "payload": {"cause": "stain"},
+            "id": str(uuid4()),
+        }
+        assert httpx.post(f"{self.api}/events", json=[told], timeout=60, trust_env=False).is_success
 
     def deployments(self, name: str) -> dict[str, dict[str, Any]]:
         """Those of that name, by the name of the flow."""
@@ -97,7 +109,7 @@ def deployed(server: Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
     coloured.lay_out(settings)
     place = settings.root / "params.yaml"
     content = yaml.safe_load(place.read_text())
-    content["schedules"] = {"check_drift": "* * * * *", "train": "0 3 * * 0"}
+    content["schedules"] = {"check_drift": "* * * * *", "upkeep": "off", "retrain": "0 3 * * *", "watch": False}
     place.write_text(yaml.safe_dump(content))
     registry.set_champion(registry.register(coloured.candidate(settings, "middling"), settings), settings)
     assert settings.observations is not None
@@ -112,17 +124,25 @@ def test_every_flow_is_deployed_and_a_worker_runs_what_the_clock_makes(deployed:
     deployed.prefect("work-pool", "create", "bloodyspy", "--type", "process")
     deployed.prefect("--no-prompt", "deploy", "--all")
     found = deployed.deployments("bloodyspy")
-    crons = {flow: [entry["schedule"]["cron"] for entry in it["schedules"]] for flow, it in found.items()}
+    crons = {
+        flow: [entry["schedule"]["cron"] for entry in it["schedules"] if entry["active"]] for flow, it in found.items()
+    }
     assert crons == {
         "version-data": [],
-        "train": ["0 3 * * 0"],
+        "train": [],
         "promote": [],
         "rollback": [],
         "check-drift": ["* * * * *"],
         "queue": ["30 * * * *"],
         "take-labels": [],
         "lifecycle": [],
+        "upkeep": [],
+        "retrain": ["0 3 * * *"],
+        "watch": [],
     }
+    limited = {flow for flow, it in found.items() if (it["global_concurrency_limit"] or {}).get("limit") == 1}
+    assert limited == {"check-drift", "upkeep", "retrain", "watch"}
+    assert found["retrain"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
     log = deployed.folder / "worker.log"
     worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "bloodyspy"]
@@ -133,6 +153,11 @@ def test_every_flow_is_deployed_and_a_worker_runs_what_the_clock_makes(deployed:
         run = deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")[0]
         assert run["state_type"] == "COMPLETED", log.read_text()[-4000:]
         assert run["auto_scheduled"]
+        # on drift: an automation starts the loop, which finds that there are no images
+        deployed.emit("bloodyspy.drift")
+        loop = found["retrain"]["id"]
+        wait_until(lambda: bool(deployed.runs(loop, "COMPLETED", "FAILED", "CRASHED")), 180, log)
+        assert deployed.runs(loop, "COMPLETED"), log.read_text()[-4000:]
         # on request
         asked = found["promote"]["id"]
         deployed.prefect("deployment", "run", "promote/bloodyspy")
@@ -166,12 +191,15 @@ def test_the_schedules_are_served_from_one_process(deployed: Server) -> None:
     log = deployed.folder / "serve.log"
     command = [sys.executable, "-m", "pipelines.deployments"]
     with running(command, deployed.folder, deployed.environment, log):
-        wait_until(lambda: len(deployed.deployments("served")) == 6, 120, log)
+        wait_until(lambda: len(deployed.deployments("served")) == 9, 120, log)
         drift = deployed.deployments("served")["check-drift"]["id"]
         wait_until(lambda: bool(deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")), 180, log)
         (run, *_) = deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")
         assert run["state_type"] == "COMPLETED", log.read_text()[-4000:]
         assert run["auto_scheduled"]
+        deployed.emit("bloodyspy.drift")
+        loop = deployed.deployments("served")["retrain"]["id"]
+        wait_until(lambda: bool(deployed.runs(loop, "PENDING", "RUNNING", "COMPLETED")), 120, log)
 
 
 def test_without_a_server_nobody_would_keep_the_time(settings: Settings) -> None:
