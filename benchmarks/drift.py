@@ -31,9 +31,11 @@ from bloodyspy.promotion import ledger
 from bloodyspy.settings import Settings
 from monitoring.accuracy import Calibrated
 from monitoring.check import read_reference
-from monitoring.drift import KINDS, Rule, judge
+from monitoring.comparison import CASE_MIX, JUDGED, MEASURED, Comparison
+from monitoring.drift import Rule, judge
 from monitoring.drill import drill, observed, table
-from monitoring.thresholds import CASE_MIX, JUDGED, MEASURED, Comparison, Thresholds
+from monitoring.finding import KINDS
+from monitoring.thresholds import Thresholds
 
 SIZES, WINDOWS, SPLITS = (50, 100, 200, 500, 1_000), 2_000, 100
 RATE = 0.05

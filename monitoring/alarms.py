@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from monitoring.causes import Cause
-from monitoring.drift import Overall, Verdict
 from monitoring.history import Check
+from monitoring.verdict import Overall, Verdict
 
 
 class Scope(NamedTuple):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bloodyspy.images.corruption import Shift
 from bloodyspy.model.familiarity import COMPARED
 from bloodyspy.model.signatures import Signatures
-from monitoring.thresholds import CASE_MIX, Comparison
+from monitoring.comparison import CASE_MIX, Comparison
 
 
 class Cause(StrEnum):

@@ -20,9 +20,10 @@ from bloodyspy.store import streams
 from bloodyspy.store.windows import Wanted, Window
 from monitoring import pictures
 from monitoring.accuracy import Calibrated
-from monitoring.drift import Rule, Verdict, judge
+from monitoring.drift import Rule, judge
 from monitoring.history import VERDICT, Check, check_name, read_check
 from monitoring.pictures import Album
+from monitoring.verdict import Verdict
 
 _HOURLY, _MONTH = "0 * * * *", timedelta(days=30)
 _LARGEST_RATE = 0.05

@@ -29,8 +29,10 @@ from bloodyspy.observation import COLUMNS, rows
 from bloodyspy.settings import Settings
 from monitoring.causes import OF_FAULT, Cause, Marks
 from monitoring.check import read_reference
-from monitoring.drift import Found, Kind, find
-from monitoring.thresholds import CASE_MIX, Comparison, Thresholds
+from monitoring.comparison import CASE_MIX, Comparison
+from monitoring.finding import Found, find
+from monitoring.thresholds import Thresholds
+from monitoring.verdict import Kind
 
 MIX, MIX_TIMES = CellType.LYMPHOCYTE, 3.0
 """The change of patients that is tried: so many times the share of this type."""

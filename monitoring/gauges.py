@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from monitoring.alarms import Scope, alarms
 from monitoring.causes import Cause
-from monitoring.drift import Kind, Overall, Verdict
 from monitoring.history import Check
+from monitoring.verdict import Kind, Overall, Verdict
 
 logger = logging.getLogger(__name__)
 

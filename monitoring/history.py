@@ -2,7 +2,7 @@
 
 =====================  ======================================================================
 ``index.html``         the verdict for a person
-``verdict.json``       the verdict for programs (:class:`monitoring.drift.Verdict`)
+``verdict.json``       the verdict for programs (:class:`monitoring.verdict.Verdict`)
 ``window.parquet``     the observations that were judged, without ids of specimens: no erasure reaches this far
 ``report.html``        Evidently's report, where there was enough to judge
 ``report.json``        the same for programs
@@ -22,8 +22,9 @@ from pydantic import ValidationError
 
 from bloodyspy.errors import MonitoringError
 from bloodyspy.observation import Origin
-from monitoring.drift import Rule, Verdict
+from monitoring.drift import Rule
 from monitoring.thresholds import content_digest
+from monitoring.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 

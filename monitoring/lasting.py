@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bloodyspy.promotion.loop import Alarm
 from monitoring.causes import Cause
-from monitoring.drift import Overall, Verdict
+from monitoring.verdict import Overall, Verdict
 
 MENDABLE = frozenset({Cause.STAIN, Cause.EXPOSURE, Cause.SIZE, Cause.CAMERA, Cause.OTHER, Cause.CONTENT})
 """What a network can learn. Focus and what dirt covers are lost information, and a mix of patients is no fault of the

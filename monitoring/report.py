@@ -20,12 +20,12 @@ import pandas as pd
 from bloodyspy.errors import MonitoringError
 from monitoring import pictures, verdict_metric, workspace
 from monitoring.alarms import Scope
-from monitoring.drift import Overall, Verdict
+from monitoring.comparison import CASE_MIX, MEASURED, Comparison, kolmogorov
 from monitoring.history import PAGE, REPORT, REPORT_JSON, VERDICT, WINDOW, Check, newest_first, read_check
 from monitoring.page import Content, render
 from monitoring.page.trend import SHOWN
 from monitoring.pictures import Album
-from monitoring.thresholds import CASE_MIX, MEASURED, Comparison, kolmogorov
+from monitoring.verdict import Overall, Verdict
 
 with warnings.catch_warnings():
     # What Evidently and its web framework call by an outdated name is theirs to mend.

@@ -22,9 +22,9 @@ from bloodyspy.promotion.loop import Idle, Present, Reason, open_loop, reason_to
 from bloodyspy.promotion.loop_events import LoopBegun, LoopEnded, LoopOutcome, WatchEnded
 from bloodyspy.promotion.watch import LONGEST, Live
 from bloodyspy.settings import Settings
-from monitoring.drift import Overall, Verdict
 from monitoring.history import newest_checks
 from monitoring.loop import present as gathered
+from monitoring.verdict import Overall, Verdict
 
 
 @dataclass(frozen=True, slots=True)

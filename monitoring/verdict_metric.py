@@ -10,8 +10,8 @@ import warnings
 
 import pandas as pd
 
-from monitoring.drift import Kind, Verdict
-from monitoring.thresholds import FEATURES
+from monitoring.comparison import FEATURES
+from monitoring.verdict import Kind, Verdict
 
 with warnings.catch_warnings():
     # What Evidently and its web framework call by an outdated name is theirs to mend.

@@ -10,7 +10,7 @@ import uuid
 import warnings
 from pathlib import Path
 
-from monitoring.drift import Kind, Verdict
+from monitoring.verdict import Kind, Verdict
 from monitoring.verdict_metric import SHARE, worst
 
 with warnings.catch_warnings():

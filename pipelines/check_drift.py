@@ -9,8 +9,8 @@ from bloodyspy.adapters import registry
 from bloodyspy.errors import RegistryError
 from bloodyspy.model.artifact import Artefact
 from monitoring import check, telling
-from monitoring.drift import Overall
 from monitoring.history import Check
+from monitoring.verdict import Overall
 from pipelines import events, shown
 from pipelines.project import project, ran, step
 

@@ -15,8 +15,8 @@ from bloodyspy.evaluation.comparison import Comparison
 from bloodyspy.images.corruption import Shift
 from bloodyspy.promotion.decision import Decision
 from bloodyspy.settings import Settings
-from monitoring.drift import Overall, Verdict
 from monitoring.history import Check
+from monitoring.verdict import Overall, Verdict
 from pipelines import service_run
 from pipelines.check_drift import check_drift
 from pipelines.project import project, step

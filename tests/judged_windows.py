@@ -7,7 +7,7 @@ from observed import RUN, START
 from bloodyspy.images.statistics import STATISTICS
 from monitoring.accuracy import Accuracy
 from monitoring.causes import Cause
-from monitoring.drift import ColumnVerdict, Kind, Overall, Verdict
+from monitoring.verdict import ColumnVerdict, Kind, Overall, Verdict
 
 MOVED = {
     Cause.STAIN: ("blue_yellow", "saturation", "green_red"),

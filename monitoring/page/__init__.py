@@ -8,13 +8,13 @@ from importlib.resources import files
 import pandas as pd
 
 from monitoring.causes import Cause
-from monitoring.drift import ColumnVerdict, Overall, Verdict
 from monitoring.page.columns import title
 from monitoring.page.distributions import distribution
 from monitoring.page.gallery import gallery
 from monitoring.page.trend import trend
 from monitoring.pictures import Pictures
 from monitoring.remedies import REMEDIES, heading
+from monitoring.verdict import ColumnVerdict, Overall, Verdict
 
 DRAWN = 9
 """Columns that moved and are drawn; the others are in the table."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from monitoring.drift import Kind, Verdict
+from monitoring.verdict import Kind, Verdict
 
 SHOWN = 60
 """Checks, the newest ones."""

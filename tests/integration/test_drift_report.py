@@ -37,9 +37,10 @@ from bloodyspy.settings import Settings
 from bloodyspy.store.windows import Window
 from monitoring.causes import Cause
 from monitoring.check import check_drift, check_window, rule_of
-from monitoring.drift import Overall, Rule, Verdict, judge
+from monitoring.comparison import FEATURES
+from monitoring.drift import Rule, judge
 from monitoring.history import REPORT, REPORT_JSON, VERDICT, WINDOW, Check, checks, history, newest_first
-from monitoring.thresholds import FEATURES
+from monitoring.verdict import Overall, Verdict
 
 ROOT = Path(__file__).parents[2]
 RUN, DATA = "c" * 32, "d" * 32

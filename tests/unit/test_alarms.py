@@ -8,8 +8,8 @@ from judged_windows import verdict
 
 from monitoring.alarms import Alarm, Scope, alarms
 from monitoring.causes import Cause
-from monitoring.drift import Overall
 from monitoring.history import Check
+from monitoring.verdict import Overall
 
 SITES = ("", "north")
 

@@ -21,8 +21,8 @@ from bloodyspy.serving.metrics import Metrics
 from bloodyspy.settings import Settings
 from monitoring import gauges
 from monitoring.causes import Cause
-from monitoring.drift import Overall
 from monitoring.history import Check
+from monitoring.verdict import Overall
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = (DEPLOY / "compose.yaml").read_text()

@@ -8,8 +8,9 @@ from observed import RUN, START, live, observed, signatures
 from bloodyspy.errors import MonitoringError
 from monitoring.accuracy import Calibrated
 from monitoring.causes import Cause
-from monitoring.drift import Kind, Overall, Rule, Verdict, judge
-from monitoring.thresholds import JUDGED
+from monitoring.comparison import JUDGED
+from monitoring.drift import Rule, judge
+from monitoring.verdict import Kind, Overall, Verdict
 
 RULE = Rule(minimum_rows=50, rate=0.01)
 SIGNATURES = signatures()

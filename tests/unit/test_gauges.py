@@ -9,9 +9,9 @@ from observed import START
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.causes import Cause
-from monitoring.drift import Kind, Overall, Verdict
 from monitoring.gauges import FILE, MOST, write
 from monitoring.history import Check
+from monitoring.verdict import Kind, Overall, Verdict
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 

@@ -18,11 +18,11 @@ from pydantic import SecretStr
 
 from bloodyspy.settings import Settings, load_settings
 from monitoring.causes import Cause
-from monitoring.drift import Overall, Verdict
 from monitoring.gauges import FILE
 from monitoring.history import VERDICT, Check, checks
 from monitoring.notification import RETRIED, Told, tell
 from monitoring.telling import tell_of_checks
+from monitoring.verdict import Overall, Verdict
 
 NOW = datetime.now(UTC)
 SECRET = "t0psecret"

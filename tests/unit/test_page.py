@@ -20,7 +20,6 @@ from bloodyspy.images.decode import decode
 from bloodyspy.images.small import small
 from bloodyspy.kept import Kept, Store
 from monitoring.causes import Cause
-from monitoring.drift import Overall, Verdict
 from monitoring.history import PAGE
 from monitoring.page import Content, render
 from monitoring.page.columns import title
@@ -38,6 +37,7 @@ from monitoring.pictures import (
     write_list,
 )
 from monitoring.remedies import REMEDIES, heading
+from monitoring.verdict import Overall, Verdict
 
 REFERENCE, CURRENT = observed(200, seed=1), live(observed(100, seed=2, stain=2))
 

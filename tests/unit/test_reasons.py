@@ -26,9 +26,9 @@ from bloodyspy.promotion.loop import (
 from bloodyspy.promotion.loop_events import LoopOutcome, Trigger, WatchEnded
 from bloodyspy.settings import Settings
 from monitoring.causes import Cause as DriftCause
-from monitoring.drift import Overall, Verdict
 from monitoring.history import newest_checks
 from monitoring.lasting import standing
+from monitoring.verdict import Overall, Verdict
 
 ALARM = Alarm("stain", 2, True, "Drift of stain in 2 window(s) in a row: all is bluish.")
 QUIET = Present(DATA, 0, None)

@@ -10,17 +10,9 @@ from scipy.stats import kstest
 
 from bloodyspy.errors import MonitoringError
 from bloodyspy.observation import EMBEDDING
-from monitoring.thresholds import (
-    CASE_MIX,
-    FEATURES,
-    JUDGED,
-    LARGEST,
-    MEASURED,
-    Comparison,
-    Thresholds,
-    kolmogorov,
-    stepped,
-)
+from monitoring.comparison import CASE_MIX, FEATURES, JUDGED, MEASURED, Comparison, codes_of, counts_of, kolmogorov
+from monitoring.resampling import null
+from monitoring.thresholds import LARGEST, Thresholds, stepped
 
 LYMPHOCYTES = [0.05, 0.05, 0.05, 0.05, 0.65, 0.05, 0.05, 0.05]
 
@@ -51,17 +43,11 @@ def test_a_change_of_mix_alone_moves_no_distance_within_types() -> None:
         frame.loc[frame["predicted"] == "lymphocyte", "red"] += 500
     comparison = Comparison(reference)
     found = comparison.distances(window)
-    unit = comparison.unit(window["predicted"].value_counts().reindex([*map(str, _cells())]).to_numpy())
+    unit = comparison.unit(counts_of(codes_of(window["predicted"])))
     assert found["red"] < 1.6 * unit  # 1.63 is the 99 % point of Kolmogorov's distribution
     assert found[FEATURES] < 1.6 * unit
     assert found[CASE_MIX] == pytest.approx(0.525, abs=0.03)
     assert comparison.expected(window)["red"] == pytest.approx(window["red"].mean(), abs=3)
-
-
-def _cells() -> list[str]:
-    from bloodyspy.cells import CELL_TYPES
-
-    return [str(cell) for cell in CELL_TYPES]
 
 
 def test_the_unit_is_the_deviation_of_a_weighted_difference_of_means() -> None:
@@ -98,17 +84,17 @@ def test_a_type_of_too_few_in_the_reference_counts_in_the_mix_alone() -> None:
 
 def test_the_same_arguments_give_the_same_thresholds() -> None:
     comparison = Comparison(observed(84, seed=1))
-    first, again = (comparison.null(50, 50) for _ in range(2))
+    first, again = (null(comparison, 50, 50) for _ in range(2))
     assert np.array_equal(first, again)
-    assert not np.array_equal(first, comparison.null(50, 50, seed=1))
+    assert not np.array_equal(first, null(comparison, 50, 50, seed=1))
     assert first.shape == (50, len(JUDGED))
 
 
 def test_each_column_has_kolmogorovs_null_distribution() -> None:
     # 1.358 is the 95 % point; "darkest" is rounded and must not fall below it.
-    null = Comparison(observed(400, seed=2)).null(200, 1_500)
+    without = null(Comparison(observed(400, seed=2)), 200, 1_500)
     for name in ("red", "darkest", "confidence"):
-        assert np.quantile(null[:, JUDGED.index(name)], 0.95) == pytest.approx(1.358, rel=0.06)
+        assert np.quantile(without[:, JUDGED.index(name)], 0.95) == pytest.approx(1.358, rel=0.06)
 
 
 def test_the_tail_is_extrapolated_from_resamples_as_it_goes_on() -> None:
