@@ -97,15 +97,21 @@ def newest_first(folder: Path, run_id: str) -> Iterator[Check]:
 
 
 def newest_checks(folder: Path, count: int) -> list[Check]:
-    """The newest of the readable checks, the oldest window first; costs what is asked for, however many there are."""
+    """The newest of the readable checks of all pictures together, the oldest window first.
+
+    Those of a site or an instrument are passed over. It costs what is asked for, however many there are.
+    """
     found: list[Check] = []
     for path in sorted(folder.glob("[!.]*/"), reverse=True) if folder.is_dir() else []:
         if len(found) == count:
             break
         try:
-            found.append(read_check(path))
+            check = read_check(path)
         except MonitoringError as exc:
             logger.warning("%s", exc)
+            continue
+        if not (check.verdict.site or check.verdict.instrument):
+            found.append(check)
     return found[::-1]
 
 
