@@ -155,7 +155,7 @@ def _register_distances(reference: pd.DataFrame, current: pd.DataFrame) -> dict[
 
     def within(name: str) -> Callable[..., tuple[float, bool]]:
         return lambda _, values, __, threshold: _tested(
-            float(kolmogorov(comparison.places(name, values, types)[:, None])[0]), threshold
+            float(kolmogorov(comparison.places(name, values, types)[None])[0]), threshold
         )
 
     methods = {}

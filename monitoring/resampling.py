@@ -28,26 +28,27 @@ def null(comparison: Comparison, rows: int, resamples: int, seed: int = 0) -> ND
     random = np.random.default_rng(seed)
     codes, features = comparison.types, comparison.features
     m, sizes, starts = len(codes), comparison.sizes[codes], comparison.starts[codes]
-    order = np.array([np.lexsort((column, codes)) for column in comparison.values.T]).T
-    rank = np.argsort(order, axis=0)
-    columns = np.arange(len(MEASURED))
+    order = np.array([np.lexsort((column, codes)) for column in comparison.values])
+    rank = np.argsort(order, axis=1)
+    columns = len(MEASURED)
     present = np.flatnonzero(comparison.sizes)
     found = np.empty((resamples, len(JUDGED)))
     for number in range(resamples):
         # A reference of as many rows of each type; then a window.
         times = np.bincount(starts + random.integers(0, sizes), minlength=m)
         drawn = random.integers(0, m, rows)
-        below = np.cumsum(times[order], axis=0)[rank[drawn], columns] - times[drawn][:, None] - starts[drawn][:, None]
-        gap = (times[drawn][:, None] + 1) * random.random((rows, len(columns)))
+        upto = np.take_along_axis(np.cumsum(times[order], axis=1), rank[:, drawn], axis=1)
+        below = upto - (times + starts)[drawn]
+        gap = (times[drawn] + 1) * random.random((columns, rows))
         counts = counts_of(codes[drawn])
         unit = comparison.unit(counts)
-        found[number, : len(columns)] = kolmogorov((below + gap) / (sizes[drawn][:, None] + 1)) / unit
+        found[number, :columns] = kolmogorov((below + gap) / (sizes[drawn] + 1)) / unit
         again = np.add.reduceat(times[:, None] * features, comparison.starts[present], axis=0)
         middles = again / comparison.sizes[present, None]
         seen = np.bincount(drawn, minlength=m) @ features / rows
-        found[number, -2] = np.linalg.norm(seen - counts[present] / rows @ middles) / unit
+        found[number, -2] = comparison.discrepancy(seen, counts[present] / rows @ middles) / unit
     found[:, -1] = _null_mix(comparison, rows, resamples, random)
-    found[:, : len(columns)][:, ~comparison.varying] = 0
+    found[:, :columns][:, ~comparison.varying] = 0
     return found
 
 

@@ -20,7 +20,7 @@ LYMPHOCYTES = [0.05, 0.05, 0.05, 0.05, 0.65, 0.05, 0.05, 0.05]
 @given(st.lists(st.floats(0.001, 0.999), min_size=1, max_size=40))
 @settings(deadline=None)
 def test_kolmogorovs_distance_is_scipys(places: list[float]) -> None:
-    assert kolmogorov(np.array(places)[:, None])[0] == pytest.approx(kstest(places, "uniform").statistic)
+    assert kolmogorov(np.array(places)[None])[0] == pytest.approx(kstest(places, "uniform").statistic)
 
 
 def test_places_are_shares_of_the_same_type_that_lie_below() -> None:
@@ -34,7 +34,7 @@ def test_places_are_shares_of_the_same_type_that_lie_below() -> None:
     shared = comparison.places("red", [between] * 4, ["ig"] * 4)
     assert np.sort(shared) == pytest.approx((11 + np.array([1, 3, 5, 7]) / 8) / (n + 1))
     # All are 360 wide there, so 360 may lie anywhere and says nothing.
-    assert kolmogorov(comparison.places("width", [360] * 50, ["ig"] * 50)[:, None])[0] < 0.02
+    assert kolmogorov(comparison.places("width", [360] * 50, ["ig"] * 50)[None])[0] < 0.02
 
 
 def test_a_change_of_mix_alone_moves_no_distance_within_types() -> None:
