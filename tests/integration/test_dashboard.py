@@ -7,31 +7,56 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from judged_windows import verdict
 from operated import prepared
 from pictures import tinted
 from running import ROOT, free_port, served, settles
+
+from monitoring.gauges import write
+from monitoring.history import Check
+from monitoring.verdict import Overall
 
 # BentoML 1.4 asks pathspec for a pattern by its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
 
 DEPLOY = ROOT / "deploy"
-SILENT: set[str] = set()
-"""Panels without series."""
+SILENT = {"Drift: open alarms"}
+"""Panels without series: no alarm is open."""
 
 
 @contextmanager
-def prometheus(place: Path, target: str) -> Iterator[httpx.Client]:
+def drift_gauges(place: Path) -> Iterator[str]:
+    """What a stable check leaves, told by a real node_exporter; its address."""
+    place.mkdir()
+    now = datetime.now(UTC)
+    write(place, [Check(place, verdict(Overall.STABLE, end=now))], now)
+    address = f"127.0.0.1:{free_port()}"
+    only = ["--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={place}"]
+    with (place / "log").open("wb") as log:
+        command = ["prometheus-node-exporter", *only, f"--web.listen-address={address}"]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            yield address
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+
+@contextmanager
+def prometheus(place: Path, targets: dict[str, str]) -> Iterator[httpx.Client]:
     configuration = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    (job,) = [job for job in configuration["scrape_configs"] if job["job_name"] == "bloodyspy"]
-    job["static_configs"] = [{"targets": [target]}]
-    configuration["scrape_configs"] = [job]
+    jobs = [job for job in configuration["scrape_configs"] if job["job_name"] in targets]
+    for job in jobs:
+        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+    configuration["scrape_configs"] = jobs
     (place / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     shutil.copy(DEPLOY / "alerts.yml", place)
     address = f"127.0.0.1:{free_port()}"
@@ -65,14 +90,20 @@ def query(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
 
 
 def test_every_panel_has_series_and_every_rule_can_be_evaluated(tmp_path: Path) -> None:
-    if shutil.which("prometheus") is None:
-        pytest.skip("prometheus is absent: apt-get install prometheus")
+    for program in ("prometheus", "prometheus-node-exporter"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is absent: apt-get install {program}")
     ready = prepared(tmp_path)
     with served(tmp_path / "log", ready.environment) as service, service.client() as client:
         files = [("files", (f"{i}.png", tinted(i))) for i in range(8)]
         assert client.post("/v1/classify", files=files).status_code == 200
         (tmp_path / "prometheus").mkdir()
-        with prometheus(tmp_path / "prometheus", service.url.removeprefix("http://")) as told:
+        with (
+            drift_gauges(tmp_path / "drift") as drift,
+            prometheus(
+                tmp_path / "prometheus", {"bloodyspy": service.url.removeprefix("http://"), "drift": drift}
+            ) as told,
+        ):
             assert client.post("/v1/classify", files=files).status_code == 200
             assert settles(lambda: _value(told, "sum(bloodyspy_pictures_total)") == 16)
             dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "bloodyspy.json").read_text())

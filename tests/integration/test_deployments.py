@@ -109,7 +109,7 @@ def deployed(server: Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
     coloured.lay_out(settings)
     place = settings.root / "params.yaml"
     content = yaml.safe_load(place.read_text())
-    content["schedules"] = {"check_drift": "* * * * *", "upkeep": "off", "retrain": "0 3 * * *", "watch": False}
+    content["schedules"] |= {"check_drift": "* * * * *", "upkeep": "off", "watch": False}
     place.write_text(yaml.safe_dump(content))
     registry.set_champion(registry.register(coloured.candidate(settings, "middling"), settings), settings)
     assert settings.observations is not None
@@ -141,7 +141,7 @@ def test_every_flow_is_deployed_and_a_worker_runs_what_the_clock_makes(deployed:
         "watch": [],
     }
     limited = {flow for flow, it in found.items() if (it["global_concurrency_limit"] or {}).get("limit") == 1}
-    assert limited == {"check-drift", "upkeep", "retrain", "watch"}
+    assert limited == {"check-drift", "queue", "upkeep", "retrain", "watch"}
     assert found["retrain"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
     log = deployed.folder / "worker.log"
@@ -191,7 +191,7 @@ def test_the_schedules_are_served_from_one_process(deployed: Server) -> None:
     log = deployed.folder / "serve.log"
     command = [sys.executable, "-m", "pipelines.deployments"]
     with running(command, deployed.folder, deployed.environment, log):
-        wait_until(lambda: len(deployed.deployments("served")) == 9, 120, log)
+        wait_until(lambda: len(deployed.deployments("served")) == 11, 120, log)
         drift = deployed.deployments("served")["check-drift"]["id"]
         wait_until(lambda: bool(deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")), 180, log)
         (run, *_) = deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")
