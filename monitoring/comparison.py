@@ -172,10 +172,11 @@ class Comparison:
         return math.sqrt(1 / rows + 1 / self.rows)
 
     def distances(self, window: pd.DataFrame) -> dict[str, float]:
-        """Of each of :data:`JUDGED`, 0 to about 1.
+        """Of each of :data:`JUDGED`, 0 or more.
 
         Columns: Kolmogorov's distance of the places from the uniform distribution. Embedding: maximum mean discrepancy
-        (Gretton et al. 2012) from the reference reweighted to the window's mix. Types: total variation distance.
+        (Gretton et al. 2012) from the reference reweighted to the window's mix. Types: the largest difference of a
+        share, in deviations of one picture: a sum over all types would drown a change of one in the noise of seven.
         """
         codes = codes_of(window[CASE_MIX])
         found = kolmogorov(self._places(_rows_of(window, MEASURED), codes, slice(None)))
@@ -210,8 +211,27 @@ class Comparison:
         """Between two mean features, (2 * waves,)."""
         return float(np.linalg.norm(one - other)) / math.sqrt(_WAVES)
 
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """Of the types in the reference, (8,), with half a picture more of each (Jeffreys' prior).
+
+        Absent from a small reference does not mean impossible.
+        """
+        return np.asarray((self.counts + 0.5) / (self.rows + len(_TYPES) / 2))
+
+    def gaps(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Between two times eight shares, (..., 8), in deviations of one picture: as if it were of the type or not."""
+        return np.asarray(np.abs(one - other) / np.sqrt(self.shares * (1 - self.shares)))
+
+    def moved_type(self, window: pd.DataFrame) -> tuple[str, float, float]:
+        """The type whose share is the furthest away, with its share in reference and window."""
+        counts = counts_of(codes_of(window[CASE_MIX]))
+        before, now = self.counts / self.rows, counts / counts.sum()
+        code = int(self.gaps(now, before).argmax())
+        return str(_TYPES[code]), float(before[code]), float(now[code])
+
     def _gap(self, counts: NDArray[np.int64]) -> float:
-        return float(np.abs(counts / counts.sum() - self.counts / self.counts.sum()).sum() / 2)
+        return float(self.gaps(counts / counts.sum(), self.counts / self.rows).max())
 
 
 def _rows_of(frame: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:

@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bloodyspy.cells import CELL_TYPES
 from monitoring.causes import SAID, Cause, Marks, Match, listed
 from monitoring.comparison import CASE_MIX, FEATURES, JUDGED, OPTICS, SEEN, Comparison
 from monitoring.thresholds import Thresholds
@@ -97,7 +94,8 @@ def find(comparison: Comparison, known: Thresholds, marks: Marks, current: pd.Da
     expected: dict[str, float | str] = {**comparison.expected(current), FEATURES: _BEFORE}
     seen: dict[str, float | str] = {name: float(current[name].mean()) for name in (*OPTICS, *SEEN)}
     seen[FEATURES] = _ELSEWHERE if distances[FEATURES] > thresholds[FEATURES] else _BEFORE
-    expected[CASE_MIX], seen[CASE_MIX] = _moved_type(comparison.counts, current[CASE_MIX])
+    moved, before, now = comparison.moved_type(current)
+    expected[CASE_MIX], seen[CASE_MIX] = f"{moved} {before:.0%}", f"{moved} {now:.0%}"
     columns = [
         ColumnVerdict(
             name=name,
@@ -112,14 +110,3 @@ def find(comparison: Comparison, known: Thresholds, marks: Marks, current: pd.Da
     ]
     ordered = tuple(sorted(columns, key=lambda column: column.ratio, reverse=True))
     return Found(ordered, marks.nearest(comparison, current))
-
-
-def _moved_type(counts: NDArray[np.int64], current: pd.Series) -> tuple[str, str]:
-    """The type whose share moved furthest, with its share in reference and window."""
-    now = current.value_counts(normalize=True)
-    shares = {
-        str(cell): (count / counts.sum(), now.get(str(cell), 0.0))
-        for cell, count in zip(CELL_TYPES, counts, strict=True)
-    }
-    name = max(shares, key=lambda cell: abs(shares[cell][1] - shares[cell][0]))
-    return f"{name} {shares[name][0]:.0%}", f"{name} {shares[name][1]:.0%}"

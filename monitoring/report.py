@@ -167,7 +167,7 @@ def _register_distances(reference: pd.DataFrame, current: pd.DataFrame) -> dict[
         )
     methods[CASE_MIX] = "share_distance"
     register_stattest(
-        StatTest(methods[CASE_MIX], "total variation distance", [ColumnType.Categorical]),
+        StatTest(methods[CASE_MIX], "largest difference of a share, in deviations", [ColumnType.Categorical]),
         lambda _, values, __, threshold: _tested(comparison.share_distance(values), threshold),
     )
     return methods

@@ -53,7 +53,5 @@ def null(comparison: Comparison, rows: int, resamples: int, seed: int = 0) -> ND
 
 
 def _null_mix(comparison: Comparison, rows: int, resamples: int, random: np.random.Generator) -> NDArray[np.float64]:
-    # Half a picture more of each type (Jeffreys' prior): absent from a small reference does not mean impossible.
-    shares = (comparison.counts + 0.5) / (comparison.rows + len(comparison.counts) / 2)
-    reference, window = (random.multinomial(n, shares, resamples) / n for n in (comparison.rows, rows))
-    return np.asarray(np.abs(reference - window).sum(axis=1) / 2 / comparison.mix_unit(rows))
+    drawn = (random.multinomial(n, comparison.shares, resamples) / n for n in (comparison.rows, rows))
+    return np.asarray(comparison.gaps(*drawn).max(axis=1) / comparison.mix_unit(rows))

@@ -39,7 +39,7 @@ class ColumnVerdict(_Frozen):
     """A column; ``embedding`` for what the network sees; ``predicted`` for the shares of the types."""
     kind: Kind
     statistic: float
-    """Kolmogorov's distance within types, maximum mean discrepancy, or total variation distance; 0 to about 1."""
+    """Kolmogorov's distance within types, maximum mean discrepancy, or the largest difference of a share."""
     threshold: float
     drifted: bool
     reference: float | str

@@ -19,7 +19,7 @@ from bloodyspy.model.familiarity import COMPARED, compared
 from bloodyspy.model.signatures import Signature, Signatures
 from bloodyspy.settings import Settings
 
-_PER_TYPE = 2  # the change is of one and the same picture: a few tell it
+_PER_TYPE = 4  # the change is of one and the same picture: a few tell it
 _SEVERITIES = (2, 4)
 
 

@@ -46,7 +46,9 @@ def test_a_change_of_mix_alone_moves_no_distance_within_types() -> None:
     unit = comparison.unit(counts_of(codes_of(window["predicted"])))
     assert found["red"] < 1.6 * unit  # 1.63 is the 99 % point of Kolmogorov's distribution
     assert found[FEATURES] < 1.6 * unit
-    assert found[CASE_MIX] == pytest.approx(0.525, abs=0.03)
+    assert found[CASE_MIX] == pytest.approx(0.525 / np.sqrt(0.125 * 0.875), abs=0.12)
+    name, before, now = comparison.moved_type(window)
+    assert (name, before, now) == ("lymphocyte", pytest.approx(0.125, abs=0.03), pytest.approx(0.65, abs=0.04))
     assert comparison.expected(window)["red"] == pytest.approx(window["red"].mean(), abs=3)
 
 
@@ -64,8 +66,11 @@ def test_share_distance_by_hand() -> None:
     reference["predicted"] = ["ig"] * 20 + ["monocyte"] * 20
     comparison = Comparison(reference)
     assert comparison.share_distance(["ig", "monocyte"]) == 0
-    assert comparison.share_distance(["platelet"]) == 1
-    assert comparison.share_distance(["ig", "ig", "ig", "monocyte"]) == pytest.approx(0.25)
+    # Half of 40 pictures and 4 more of Jeffreys' prior: a deviation is sqrt(20.5 / 44 * 23.5 / 44).
+    deviation = np.sqrt(20.5 * 23.5) / 44
+    assert comparison.share_distance(["ig", "ig", "ig", "monocyte"]) == pytest.approx(0.25 / deviation)
+    never_seen = np.sqrt(0.5 * 43.5) / 44
+    assert comparison.share_distance(["platelet"]) == pytest.approx(1 / never_seen)
 
 
 def test_a_type_of_too_few_in_the_reference_counts_in_the_mix_alone() -> None:
@@ -76,7 +81,7 @@ def test_a_type_of_too_few_in_the_reference_counts_in_the_mix_alone() -> None:
     window = observed(50, seed=1, stain=9)
     window["predicted"] = "platelet"
     found = comparison.distances(window)
-    assert (found["green_red"], found[FEATURES], found[CASE_MIX]) == (0, 0, 1)
+    assert (found["green_red"], found[FEATURES]) == (0, 0)
     limits = Thresholds.calibrate(comparison, 50, 200).of(comparison, window, 0.01)
     assert limits["green_red"] == np.inf
     assert found[CASE_MIX] > limits[CASE_MIX]
