@@ -39,7 +39,8 @@ from monitoring.thresholds import Thresholds
 
 SIZES, WINDOWS, SPLITS = (50, 100, 200, 500, 1_000), 2_000, 100
 RATE = 0.05
-DRILLED = 100
+DRILLED = {100: (1, 2, 3, 4, 5), 200: (3,)}
+"""Rows of a window, and the severities that are tried."""
 MODELLED, COLUMNS = 10_000, 20
 RESULT = Path("docs/results/drift.json")
 
@@ -65,9 +66,12 @@ def main() -> None:
     known["false_alarms"] = false_alarms(pictures, len(read_reference(classifier.artefact)))
     _keep(known)
     external = [IMAGES / "other-labs" / "bccd"]
-    done = drill(classifier, s, DRILLED, RATE, windows=100, pictures=300, elsewhere=external)
-    Console(width=140).print(table(done))
-    known["drill"] = done.model_dump()
+    drills = {}
+    for window, severities in DRILLED.items():
+        done = drill(classifier, s, window, RATE, windows=100, pictures=300, elsewhere=external, severities=severities)
+        Console(width=140).print(table(done))
+        drills[str(window)] = done.model_dump()
+    known["drills"] = drills
     _keep(known)
     known["accuracy"] = accuracy(classifier, pictures)
     _keep(known)

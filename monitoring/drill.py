@@ -213,9 +213,13 @@ def observed(classifier: Classifier, payloads: Sequence[bytes], threads: int) ->
 
 
 def _drawn(pool: pd.DataFrame, size: int, random: np.random.Generator, of: CellType | None = None) -> pd.DataFrame:
-    """Rows without replacement; of one type :data:`MIX_TIMES` as many."""
-    weights = np.where(pool[CASE_MIX] == of, MIX_TIMES, 1.0) if of else np.ones(len(pool))
-    return pool.iloc[random.choice(len(pool), size, replace=False, p=weights / weights.sum())]
+    """Rows without replacement; of one type as many as where its share were :data:`MIX_TIMES` what it is."""
+    if of is None:
+        return pool.iloc[random.choice(len(pool), size, replace=False)]
+    is_type = (pool[CASE_MIX] == of).to_numpy()
+    count = min(int(random.binomial(size, min(1.0, MIX_TIMES * is_type.mean()))), int(is_type.sum()))
+    own, others = (random.permutation(np.flatnonzero(chosen)) for chosen in (is_type, ~is_type))
+    return pool.iloc[np.concatenate([own[:count], others[: size - count]])]
 
 
 def _delay(
