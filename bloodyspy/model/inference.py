@@ -165,6 +165,9 @@ class _OnnxRuntime:
         return Inferred(np.asarray(probabilities, np.float32), np.asarray(features, np.float32))
 
 
+_FIRST_CALL = Lock()
+
+
 class _OpenVino:
     """Compiles the graph for batches of 1, of :data:`FEW` and of :data:`BATCH`, when it is first asked to.
 
@@ -185,6 +188,10 @@ class _OpenVino:
             "ENABLE_CPU_PINNING": False,
         }
         self._compiled = {1: self._compile(1)}
+        # What its Python side keeps for the whole process is made in the first call, under a C++ guard that lets go of
+        # the interpreter: two first calls at a time wait for each other for ever.
+        with _FIRST_CALL:
+            self._compiled[1](self._compiled[1].blank())
 
     def __call__(self, batch: NDArray[np.uint8]) -> Inferred:
         answers, start = [], 0
@@ -226,6 +233,10 @@ class _FixedBatch:
     def __init__(self, compiled: "openvino.CompiledModel") -> None:
         self._compiled = compiled
         self._idle: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+
+    def blank(self) -> NDArray[np.uint8]:
+        """A batch of black pictures."""
+        return np.zeros(tuple(self._compiled.input(0).shape), np.uint8)
 
     def __call__(self, batch: NDArray[np.uint8]) -> Inferred:
         try:
