@@ -190,8 +190,8 @@ def table(done: Drill) -> Table:
         shown.add_row(
             fault.replace("_", " "),
             *(f"{one.drifted.share:.0%}" for one in grades),
-            ", ".join(f"{one.named.share:.0%}" for one in grades if one.named),
-            ", ".join("-" if one.delay is None else f"{one.delay:.0f}" for one in grades),
+            _at_each([f"{one.named.share:.0%}" for one in grades if one.named]),
+            _at_each(["-" if one.delay is None else f"{one.delay:.0f}" for one in grades]),
         )
     for one in done.tried:
         if one.severity is None and one is not normal:
@@ -202,6 +202,11 @@ def table(done: Drill) -> Table:
                 name, f"{one.drifted.share:.0%}", *blank, f"{one.named.share:.0%}" if one.named else "", delay
             )
     return shown
+
+
+def _at_each(told: Sequence[str]) -> str:
+    """What holds at each severity, once where it is the same at all."""
+    return told[0] if len(set(told)) == 1 else " ".join(told)
 
 
 def observed(classifier: Classifier, payloads: Sequence[bytes], threads: int) -> pd.DataFrame:
