@@ -330,6 +330,8 @@ def test_openapi_names_every_end_point(stranger: httpx.Client) -> None:
         "/v1/classify",
         "/v1/explain",
         "/v1/labels",
+        "/v1/queue",
+        "/v1/queue/{request_id}/{picture}",
         "/v1/differential",
         "/v1/caller",
         "/v1/model",

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from observed import START, live, log, observed
+from running import settles
 
 from bloodyspy.daily_log import DailyLog
 from bloodyspy.errors import MonitoringError
@@ -278,6 +279,7 @@ def test_a_specimen_is_erased_under_a_running_worker(tmp_path: Path) -> None:
     logs, place = tmp_path / "logs", Place(str(tmp_path / "store"))
     running = {"worker": worker(logs, "one", pause=0.0)}
     with ended(running):
+        assert settles(lambda: any(logs.rglob("*.jsonl")), 30)  # it has begun
         for _ in range(3):
             time.sleep(0.3)
             collect(logs, place)
