@@ -85,7 +85,7 @@ def test_the_later_of_two_annotations_of_one_person_holds(s: Settings, tmp_path:
     ahead = annotated(task, "platelet", "a@b.org", (NOW + timedelta(days=9)).isoformat())
     import_labels(s, write(tmp_path / "two.json", [ahead]))
     (held,) = Opinions(s.labels).refresh().of(Key("request-1", 0))
-    assert held.time < NOW + timedelta(minutes=5)  # or nobody could correct it for nine days
+    assert held.time < datetime.now(UTC) + timedelta(minutes=5)  # or nobody could correct it for nine days
 
 
 def test_pictures_in_a_folder_and_blind(s: Settings, tmp_path: Path) -> None:
