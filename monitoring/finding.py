@@ -68,7 +68,7 @@ class Found:
             )
         like = "nearest is" if cause is Cause.OTHER else "most like"
         named = "" if self.match is None or set(moved) <= set(_CUT) else str(self.match.fault).replace("_", " ")
-        fault = f", {like} {named}" if named else ""
+        fault = f", {like} {named}" if named not in ("", str(cause)) else ""
         otherwise = ", and the network sees them otherwise" if seen else ""
         return (
             f"{SAID[cause]}{fault}: within each predicted type {len(moved)} of {len(OPTICS)} measures of the pictures "

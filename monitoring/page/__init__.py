@@ -146,7 +146,7 @@ def _next(verdict: Verdict) -> str:
     steps = "".join(f"<li>{escape(step)}</li>" for step in remedy.steps)
     return (
         f'<p>{escape(remedy.means)}</p><ol>{steps}</ol><p class="note">The same stands in docs/runbook.md, '
-        f"\u201c{escape(heading(verdict.cause))}\u201d. The cause is a guess from which columns moved: look before you "
+        f"\u201c{escape(heading(verdict.cause))}\u201d. The cause is a guess from what moved: look before you "
         "act, and do not train again on pictures of a fault.</p>"
     )
 

@@ -47,7 +47,7 @@ def test_a_shifted_window_is_drifted_and_names_the_cause_and_what_moved_most_fir
     ratios = [column.ratio for column in verdict.columns]
     assert ratios == sorted(ratios, reverse=True)
     worst = verdict.columns[0]
-    assert verdict.reason.startswith("The stain looks different, most like stain: within each predicted type 3 of 19")
+    assert verdict.reason.startswith("The stain looks different: within each predicted type 3 of 19")
     assert isinstance(worst.reference, float)
     assert worst.current == pytest.approx(worst.reference + 26, abs=4)
 
