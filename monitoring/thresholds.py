@@ -12,6 +12,7 @@ Knijnenburg et al. 2009 fit tails of permutation values in the same way).
 import hashlib
 import logging
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -75,7 +76,7 @@ class Thresholds:
             logger.warning("%s cannot be read (%s); its thresholds are made anew.", place, exc)
         made = cls.calibrate(comparison, size)
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = place.with_name(f".{place.stem}-{hash(made.largest.tobytes()) & 0xFFFF:x}.npz")
+        unfinished = place.with_name(f".{place.stem}-{os.getpid()}.npz")
         np.savez(unfinished, scales=made.scales, largest=made.largest)
         unfinished.replace(place)
         return made

@@ -227,6 +227,8 @@ def test_sites_and_smears_are_judged_by_themselves(
     for name, pictures in (("A", later_pictures), ("B", restained)):
         for number, one in enumerate(observe(pictures, 1)):
             log.append([one], f"{name}-{number}", 3, origin=Origin("LAB-1", name, f"S-{name}"))
+    for number, one in enumerate(observe(later_pictures[:40], 2)):
+        log.append([one], f"C-{number}", 3, origin=Origin(f"X-{number}"))  # names that somebody made up
     rule = params.monitoring.model_copy(update={"apart": Apart.INSTRUMENT})
     found = check_drift(artefact, settings, params.model_copy(update={"monitoring": rule}))
     assert found.verdict.instrument == ""
