@@ -34,7 +34,7 @@ CANDIDATES: dict[str, Changes] = {
     "quarter_without_augmentation": {"training_share": SHARES["quarter"], "augmentation": "none"},
 }
 INPUTS = {"whole128": {"size": 128}, "centre96": {"size": 96, "resize": 128}}
-# On a quarter of the images, so that they take a quarter of the time, and are compared with the candidate of that share.
+# On a quarter of the images, to take a quarter of the time; they are compared with the candidate of that share.
 WHOLE = "quarter_of_the_images"
 ABLATIONS: dict[str, Changes] = {
     name: {**CANDIDATES[WHOLE], **changes}
