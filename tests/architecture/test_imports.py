@@ -62,7 +62,7 @@ def test_help_answers_in_under_a_second() -> None:
 
 
 def test_the_service_imports_no_tool_of_the_platform() -> None:
-    assert not modules_after("import bloodyspy.serving.service") & (HEAVY - {"bentoml"})
+    assert not modules_after("import bloodyspy.serving.service") & (HEAVY - {"bentoml"} | {"scipy"})
 
 
 def test_the_classifier_needs_no_tensorflow() -> None:
