@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.laboratory import cloned
-from benchmarks.loop import SMALL, WINDOW, Story
+from benchmarks.story import SMALL, WINDOW, Story
 from bloodyspy.images.synthetic import draw_dataset
 from bloodyspy.promotion import trail
 from bloodyspy.promotion.events import Cause, Released
