@@ -48,13 +48,13 @@ check: $(READY) ## lint, types, layers, and known vulnerabilities of the depende
 bench: $(READY) ## measure what the performance claims rest on
 	$(BIN)/python -m benchmarks
 
-bench-accuracy: $(READY) ## five seeds, a learning curve and no augmentation, on real images (hours; SEEDS=N)
+bench-accuracy: $(READY) ## five seeds, a learning curve, ablations, on real images (hours; SEEDS=N, ONLY="name name")
 	$(BIN)/python -m benchmarks accuracy
 
 bench-training: $(READY) ## the recipe beside a plain fine-tune, on real images
 	$(BIN)/python -m benchmarks training
 
-bench-promotion: $(READY) ## two rounds of champion and challengers on real images, after bench-accuracy
+bench-promotion: $(READY) ## two rounds of champion and challengers on real images, after bench-accuracy (ROUNDS="first better worse")
 	$(BIN)/python -m benchmarks promotion
 
 bench-loop: $(READY) ## the whole loop on real images: drift, labels, retraining, a refusal, a bad release that goes back

@@ -2,7 +2,8 @@
 
 Each is a candidate of a project of its own that runs the real stages, so what is measured is what the platform trains,
 seals and describes. The choices of the recipe are compared on the validation part alone: the sealed part decides
-nothing. Interrupted, the same command goes on; what is finished is not repeated.
+nothing. Interrupted, the same command goes on; what is finished is not repeated. ONLY="name name" in the environment
+trains these alone.
 """
 
 import json
@@ -24,31 +25,30 @@ from bloodyspy.model.timing import machine
 from bloodyspy.settings import Settings
 
 BASE, SEEDS, EXTERNAL = "efficientnet_lite0", int(os.environ.get("SEEDS", "5")), ("bccd",)
+ONLY = os.environ.get("ONLY", "").split()
 SHARES = {"tenth": 0.10, "quarter": 0.25, "half": 0.50}
 CANDIDATES: dict[str, Changes] = {
     BASE: {"seeds": SEEDS} if SEEDS > 1 else {},  # one is what a candidate has unless told
     "without_augmentation": {"augmentation": "none"},
     **{f"{name}_of_the_images": {"training_share": share} for name, share in SHARES.items()},
+    "quarter_without_augmentation": {"training_share": SHARES["quarter"], "augmentation": "none"},
 }
 INPUTS = {"whole128": {"size": 128}, "centre96": {"size": 96, "resize": 128}}
-# At half the epochs, so that they take half the time; the first is what the others are compared with.
-SHORT: Changes = {"epochs": 10}
+# On a quarter of the images, to take a quarter of the time; they are compared with the candidate of that share.
+WHOLE = "quarter_of_the_images"
 ABLATIONS: dict[str, Changes] = {
-    "half_the_epochs": SHORT,
-    **{
-        name: {**SHORT, **changes}
-        for name, changes in {
-            "types_only": {"targets": "types"},
-            "smaller_input": {"input": "centre96"},
-            "whole_field": {"input": "whole128"},
-            "positions_only": {"augmentation": "positions"},
-            "not_averaged": {"weight_averaging": 0.0},
-            "not_smoothed": {"label_smoothing": 0.0},
-            "low_rate": {"learning_rate": 0.0004},
-            "lite1_at_96": {"network": "efficientnet_lite1", "input": "centre96"},
-            "lite2_at_96": {"network": "efficientnet_lite2", "input": "centre96"},
-        }.items()
-    },
+    name: {**CANDIDATES[WHOLE], **changes}
+    for name, changes in {
+        "positions_only": {"augmentation": "positions"},
+        "types_only": {"targets": "types"},
+        "not_averaged": {"weight_averaging": 0.0},
+        "not_smoothed": {"label_smoothing": 0.0},
+        "whole_field": {"input": "whole128"},
+        "smaller_input": {"input": "centre96"},
+        "low_rate": {"learning_rate": 0.0004},
+        "lite1_at_96": {"network": "efficientnet_lite1", "input": "centre96"},
+        "lite2_at_96": {"network": "efficientnet_lite2", "input": "centre96"},
+    }.items()
 }
 RESULT = Path("docs/results/accuracy.json")
 
@@ -58,16 +58,16 @@ def main() -> None:
     declared = {name: {"base": BASE, **changes} for name, changes in (CANDIDATES | ABLATIONS).items()}
     s = laboratory("accuracy", declared, EXTERNAL, INPUTS)
     known = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-    known |= {"command": "make bench-accuracy", "machine": machine()}
-    for name in CANDIDATES:
+    known["command"] = "make bench-accuracy"
+    for name in (one for one in CANDIDATES if one in (ONLY or CANDIDATES)):
         repro(s, f"evaluate@{name}")
         numbers = _numbers(Artefact.open(s.artefact(name)), read_fit(s.fit(name)), s)
         _keep(known, "candidates", name, numbers)
         _show(known["candidates"])
-    for name, changes in ABLATIONS.items():
+    for name in (one for one in ABLATIONS if one in (ONLY or ABLATIONS)):
         repro(s, f"train@{name}")
-        _keep(known, "ablations", name, {"changes": changes, **_trained(read_fit(s.fit(name)), s)})
-        _show_ablations(known["ablations"], read_fit(s.fit(BASE)))
+        _keep(known, "ablations", name, {"changes": ABLATIONS[name], **_trained(read_fit(s.fit(name)), s)})
+        _show_ablations(known["ablations"], read_fit(s.fit(WHOLE)))
 
 
 def _keep(known: dict[str, dict], group: str, name: str, numbers: dict[str, object]) -> None:
@@ -82,6 +82,7 @@ def _trained(fit: Fit, s: Settings) -> dict[str, object]:
     right = round(kept.val_accuracy * images)
     return {
         "commit": commit(s.root),
+        "machine": machine(),
         "minutes": round(kept.seconds / 60, 2),
         "validation": {
             "images": images,
@@ -97,6 +98,7 @@ def _numbers(artefact: Artefact, fit: Fit, s: Settings) -> dict[str, object]:
     seeds = None if scores.seeds is None else scores.seeds.model_dump()
     return {
         "commit": commit(s.root),
+        "machine": machine(),
         "test_digest": scores.test_digest,
         "manifest_digest": artefact.spec.manifest_digest,
         "minutes": [round(one.seconds / 60, 2) for one in fit.seeds],

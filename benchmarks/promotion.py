@@ -1,10 +1,12 @@
 """``make bench-promotion``: two rounds on real images: a first champion, then a better and a worse challenger.
 
 Every step is a command of the platform, in a project of its own that begins empty. The trainings are those of ``make
-bench-accuracy``: what was trained there is not trained again.
+bench-accuracy``: what was trained there is not trained again. ROUNDS="first better worse" in the environment names
+other candidates of it.
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -20,11 +22,8 @@ from bloodyspy.promotion.events import Decided, Released
 from bloodyspy.promotion.release import recorded
 from bloodyspy.settings import Settings
 
-ROUNDS = (
-    ("first champion", "quarter_of_the_images"),
-    ("better challenger", BASE),
-    ("worse challenger", "without_augmentation"),
-)
+NAMES = os.environ.get("ROUNDS", f"quarter_of_the_images {BASE} without_augmentation").split()
+ROUNDS = tuple(zip(("first champion", "better challenger", "worse challenger"), NAMES, strict=True))
 RESULT = Path("docs/results/promotion.json")
 
 

@@ -101,6 +101,10 @@ LIVE_COLUMNS: tuple[str, ...] = (
     *("site", "instrument", "specimen"),
 )
 
+ANSWERED = "answered"
+"""What a reference says besides, where pictures of the random audit are in it: when such a one was answered, in UTC.
+Null for pictures that were imported."""
+
 
 def rows(observations: Iterable[Observation]) -> list[dict[str, str | int | float]]:
     """Rows for a frame."""

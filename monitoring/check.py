@@ -1,5 +1,6 @@
 """One whole drift check: what the flow, the command line and the lifecycle call."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,7 +14,7 @@ from bloodyspy.loop_rule import OFF
 from bloodyspy.model.artifact import REFERENCE, Artefact
 from bloodyspy.model.release import read_release
 from bloodyspy.model.signatures import Signatures
-from bloodyspy.observation import COLUMNS, NOWHERE, Origin
+from bloodyspy.observation import ANSWERED, COLUMNS, NOWHERE, Origin
 from bloodyspy.params import Apart, Params
 from bloodyspy.settings import Settings
 from bloodyspy.store import streams
@@ -23,6 +24,7 @@ from monitoring.accuracy import Calibrated
 from monitoring.drift import Rule, judge
 from monitoring.history import VERDICT, Check, check_name, read_check
 from monitoring.pictures import Album
+from monitoring.preparations import known, nearest
 from monitoring.verdict import Verdict
 
 MOST = 20
@@ -50,14 +52,14 @@ def check_drift(artefact: Artefact, s: Settings, p: Params) -> Check:
     Raises:
         MonitoringError: log, store or reference cannot be read, or the store cannot be written.
     """
-    reference = read_reference(artefact)
+    preparations = known(read_reference(artefact), rule_of(p), s.thresholds)
     newest = window_of(artefact, s, p)
     # Clients choose these names: one of few rows is not judged, so it takes no false alarm away from the others either.
     windows = {origin: window_of(artefact, s, p, origin) for origin in origins_in(newest.frame, p.monitoring.apart)}
     apart = {origin: one for origin, one in windows.items() if len(one.frame) >= p.monitoring.minimum_rows}
     kept = partial(
         check_window,
-        reference,
+        preparations,
         rule=rule_of(p, len(apart) + 1),
         signatures=Signatures.read(artefact.path),
         history=s.drift_history,
@@ -98,10 +100,12 @@ def judge_now(
     artefact = Artefact.open(s.bentoml_home / read_release(s.release).path)
     named = {name: value or None for name, value in asdict(origin).items()}
     window = streams.live(s).newest(Wanted(run_id=artefact.spec.run_id, since=since, until=until, **named), rows)
+    rule = rule_of(p)
+    preparations = known(read_reference(artefact), rule, s.thresholds)
     return judge(
-        read_reference(artefact),
+        nearest(preparations, window.frame, rule, s.thresholds),
         window.frame,
-        rule_of(p),
+        rule,
         Signatures.read(artefact.path),
         calibrated=Calibrated.of(artefact),
         thresholds=s.thresholds,
@@ -165,7 +169,7 @@ def origins_in(frame: pd.DataFrame, apart: Apart) -> tuple[Origin, ...]:
 
 
 def check_window(
-    reference: pd.DataFrame,
+    preparations: Sequence[pd.DataFrame],
     window: Window,
     rule: Rule,
     signatures: Signatures,
@@ -181,12 +185,14 @@ def check_window(
     """Judge one window and keep what was found in a folder of its own below ``history``.
 
     Args:
-        reference, window, rule, signatures, calibrated, thresholds, origin, synthetic: as
-            :func:`monitoring.drift.judge` takes them.
+        preparations: references; the window is held against the nearest.
+        window, rule, signatures, calibrated, thresholds, origin, synthetic: as :func:`monitoring.drift.judge` takes
+            them.
         history: the folder of checks.
         album: where the pictures of the page come from.
         ui: workspace of Evidently's UI; None for none.
     """
+    reference = nearest(preparations, window.frame, rule, thresholds)
     folder = history / check_name(reference, window.frame, rule, origin)
     if (folder / VERDICT).exists():
         return read_check(folder)
@@ -209,7 +215,7 @@ def check_window(
 
 
 def read_reference(artefact: Artefact) -> pd.DataFrame:
-    """The observations of held-out pictures that travel inside an artefact, with COLUMNS.
+    """The observations of held-out pictures that travel inside an artefact: COLUMNS, and ANSWERED where it has it.
 
     Raises:
         MonitoringError: the table cannot be read or lacks a column.
@@ -221,4 +227,4 @@ def read_reference(artefact: Artefact) -> pd.DataFrame:
         raise MonitoringError(f"{path} is no table of observations: {exc}. Run `dvc repro` again.") from exc
     if missing := [name for name in COLUMNS if name not in frame]:
         raise MonitoringError(f"{path} lacks {', '.join(missing)}. Assemble the model again with `dvc repro`.")
-    return frame[list(COLUMNS)]
+    return frame[[name for name in (*COLUMNS, ANSWERED) if name in frame]]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bloodyspy.errors import MonitoringError
 from bloodyspy.model.signatures import Signatures
-from bloodyspy.observation import NOWHERE, Origin
+from bloodyspy.observation import ANSWERED, NOWHERE, Origin
 from monitoring.accuracy import Accuracy, Calibrated
 from monitoring.causes import Marks
 from monitoring.comparison import Comparison
@@ -43,7 +43,8 @@ def judge(
     """Hold a window against the reference of the model that answered.
 
     Args:
-        reference: observations of held-out pictures, with COLUMNS, of one model.
+        reference: observations of held-out pictures of one preparation and one model, with COLUMNS, and ANSWERED
+            where some were answered live.
         current: the window, with COLUMNS and LIVE_COLUMNS, sorted by time, of the same model.
         rule: least number of rows, and false-alarm rate.
         signatures: the marks of known faults, of the same model.
@@ -74,10 +75,7 @@ def judge(
         reason = f"The model's reference has only {len(reference)} rows; at least {least} are needed to judge."
     else:
         comparison = Comparison(reference)
-        if thresholds is None:
-            known = Thresholds.calibrate(comparison, len(current))
-        else:
-            known = Thresholds.kept(comparison, reference, len(current), thresholds)
+        known = Thresholds.kept(comparison, reference, len(current), thresholds)
         found = find(comparison, known, Marks(signatures, reference), current, rule.rate)
         overall = Overall.STABLE if found.cause is None else Overall.DRIFTED
         reason = found.reason(len(current))
@@ -94,6 +92,7 @@ def judge(
         accuracy=accuracy,
         accuracy_withheld=withheld,
         reference_rows=len(reference),
+        reference_answered=_answered(reference),
         false_alarm_rate=rule.rate,
         run_id=str(reference["run_id"].iloc[0]),
         data_version=str(reference["data_version"].iloc[0]),
@@ -105,6 +104,14 @@ def judge(
         corrupt_lines=corrupt_lines,
         checked=datetime.now(UTC),
     )
+
+
+def _answered(reference: pd.DataFrame) -> tuple[datetime, datetime] | None:
+    """From when to when a reference was answered; None where it was imported."""
+    if ANSWERED not in reference or reference[ANSWERED].isna().any():
+        return None
+    answered = reference[ANSWERED]
+    return answered.min().to_pydatetime(), answered.max().to_pydatetime()
 
 
 def _accuracy(

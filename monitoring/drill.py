@@ -31,6 +31,7 @@ from monitoring.causes import OF_FAULT, Cause, Marks
 from monitoring.check import read_reference
 from monitoring.comparison import CASE_MIX, Comparison
 from monitoring.finding import Found, find
+from monitoring.preparations import imported
 from monitoring.thresholds import Thresholds
 from monitoring.verdict import Kind
 
@@ -146,7 +147,7 @@ def drill(
         MonitoringError: it, or a folder, has fewer pictures than a window.
     """
     random = np.random.default_rng(seed)
-    reference = read_reference(classifier.artefact)
+    reference = imported(read_reference(classifier.artefact))
     trial = Trial.of(reference, Signatures.read(classifier.artefact.path), window, rate, s.thresholds)
     payloads = [(s.data / path).read_bytes() for path in part_of(s, "validation")["path"]]
     clean = observed(classifier, payloads, s.threads)

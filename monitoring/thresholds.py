@@ -60,12 +60,15 @@ class Thresholds:
         return cls(scales, np.sort((without / scales).max(axis=1)))
 
     @classmethod
-    def kept(cls, comparison: Comparison, reference: pd.DataFrame, rows: int, folder: Path) -> Self:
-        """As :meth:`calibrate`, kept in a folder by the reference's content and the size: resampled once.
+    def kept(cls, comparison: Comparison, reference: pd.DataFrame, rows: int, folder: Path | None) -> Self:
+        """As :meth:`calibrate`, kept in a folder, if there is one, by the reference's content and the size.
 
-        Sizes between those of a series of steps of an eighth have the thresholds of the next smaller one.
+        So they are resampled once. Sizes between those of a series of steps of an eighth have the thresholds of the
+        next smaller one.
         """
         size = stepped(rows)
+        if folder is None:
+            return cls.calibrate(comparison, size)
         place = folder / f"{content_digest(reference)}-{size}.npz"
         try:
             with place.open("rb") as file, np.load(file, allow_pickle=False) as held:

@@ -73,6 +73,9 @@ class Verdict(_Frozen):
     accuracy_withheld: str
     """Why there is no such estimate; empty where there is one."""
     reference_rows: int
+    reference_answered: tuple[datetime, datetime] | None = None
+    """The first and the last of them that the random audit brought, where these are what the window was held against
+    (:mod:`monitoring.preparations`); None where it was held against the imported ones."""
     false_alarm_rate: float
     """Of the overall verdict, for one window."""
     run_id: str

@@ -31,7 +31,8 @@ def take_labels() -> str | None:
         if found is None:
             return None
         if found:
-            shown.import_report(bring_in(found, s, p))
+            for report in bring_in(found, s, p):
+                shown.import_report(report)
         version = record(s)
         push(s, "data.dvc")
         tell(versioned(version, read_dataset(s.data)), s)

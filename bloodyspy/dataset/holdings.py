@@ -18,8 +18,12 @@ SOURCES_FILE = "sources.csv"
 LABELS_FILE = "labels.csv"
 _LISTINGS = {DATASET_FILE, QUARANTINE_FILE, SOURCES_FILE, LABELS_FILE}
 
-LABELLED = "labels/live"
-"""Source of answered pictures that people have labelled. No folder, archive or address is remembered by such a name."""
+AUDITED, LABELLED = "labels/audit", "labels/live"
+"""Sources of answered pictures that people have labelled: of the random audit, and all others.
+
+No folder, archive or address is remembered by such a name."""
+LABELS = frozenset({AUDITED, LABELLED})
+"""The two of them."""
 
 
 class Reason(StrEnum):
@@ -100,9 +104,9 @@ class Holdings:
     @property
     def labelled(self) -> "Holdings":
         """What came in by labels, and nothing else."""
-        images = tuple(image for image in self.images if image.source == LABELLED)
-        sources = tuple(source for source in self.info.sources if source.name == LABELLED)
-        quarantine = tuple(entry for entry in self.quarantine if entry.source == LABELLED)
+        images = tuple(image for image in self.images if image.source in LABELS)
+        sources = tuple(source for source in self.info.sources if source.name in LABELS)
+        quarantine = tuple(entry for entry in self.quarantine if entry.source in LABELS)
         return Holdings(self.info.model_copy(update={"sources": sources}), images, quarantine, self.labels)
 
     @property

@@ -143,7 +143,7 @@ def import_labelled(found: Source, statements: Iterable[Statement], s: Settings,
     They are added to what is there, to a synthetic set as well, which stays one: they were answered by a model of it.
 
     Args:
-        found: named :data:`~bloodyspy.dataset.holdings.LABELLED`.
+        found: named by one of :data:`~bloodyspy.dataset.holdings.LABELS`.
         statements: who said what of which picture; kept of those that are taken.
         s: places.
         p: what sizes are allowed.

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from bloodyspy.cells import subtype_of
 from bloodyspy.dataset.download import digest_of
 from bloodyspy.dataset.duplicates import fingerprint, pairs_within
-from bloodyspy.dataset.holdings import LABELLED, image_paths, read_sources
+from bloodyspy.dataset.holdings import AUDITED, LABELLED, image_paths, read_sources
 from bloodyspy.dataset.parallel import in_threads
 from bloodyspy.dataset.split import assign
 from bloodyspy.errors import DataError, DataMissing, ImageError
@@ -66,8 +66,10 @@ def build_manifest(data: Path, split: Split) -> pd.DataFrame:
     facts = in_threads(_facts, paths, "Describing images")
     names = [path.relative_to(data).as_posix() for path in paths]
     near = pairs_within([fact.phash for fact in facts], split.near_duplicate_bits)
-    labelled = {i for i, name in enumerate(names) if sources.get(name) == LABELLED}
-    parts = assign([fact.sha256 for fact in facts], near, split, labelled)
+    labelled, audited = (
+        [i for i, name in enumerate(names) if sources.get(name) == source] for source in (LABELLED, AUDITED)
+    )
+    parts = assign([fact.sha256 for fact in facts], near, split, labelled=labelled, audited=audited)
     rows = [
         {
             "path": name,

@@ -1,7 +1,8 @@
 """Which part an image belongs to: by its content alone, so that nothing moves when images are added.
 
-Pictures that came in by labels of live answers are for training, whatever their content: people chose most of them
-because a model doubted them, and a part that is to measure or to calibrate must not be chosen so (docs/decisions/0049).
+Pictures that came in by labels of live answers have their part from how they were chosen, whatever their content. Those
+of the random audit are like all live ones and held out, for calibration; the others are for training, because people
+chose most of them as a model doubted them, and nothing may be measured on what was chosen so (docs/decisions/0049).
 """
 
 from collections.abc import Collection, Sequence
@@ -48,7 +49,14 @@ def part_of(sha256: str, split: Split) -> Part:
     return Part.TRAIN
 
 
-def assign(digests: Sequence[str], near: NDArray[np.int64], split: Split, labelled: Collection[int] = ()) -> list[Part]:
+def assign(
+    digests: Sequence[str],
+    near: NDArray[np.int64],
+    split: Split,
+    *,
+    labelled: Collection[int] = (),
+    audited: Collection[int] = (),
+) -> list[Part]:
     """Parts of all images, near-duplicates across parts withheld.
 
     An image is withheld when a near-duplicate's hash puts that one into a part of higher rank, withheld itself or not:
@@ -58,9 +66,11 @@ def assign(digests: Sequence[str], near: NDArray[np.int64], split: Split, labell
         digests: SHA-256 of each image, n of them.
         near: pairs of near-duplicates, indices of shape (k, 2).
         split: the shares.
-        labelled: indices of images that came in by labels, which are of the training part.
+        labelled: indices of images that came in by labels and are of the training part.
+        audited: indices of those that the random audit drew, which are of the calibration part.
     """
-    parts = [Part.TRAIN if i in labelled else part_of(digest, split) for i, digest in enumerate(digests)]
+    given = dict.fromkeys(labelled, Part.TRAIN) | dict.fromkeys(audited, Part.CALIBRATION)
+    parts = [given.get(i) or part_of(digest, split) for i, digest in enumerate(digests)]
     rank = np.array([RANK.index(part) for part in parts], dtype=np.int64)
     first, second = near[:, 0], near[:, 1]
     for loser in (*second[rank[first] < rank[second]], *first[rank[second] < rank[first]]):

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from bloodyspy.dataset.holdings import AUDITED, read_labels
 from bloodyspy.dataset.manifest import digest as manifest_digest
 from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.dataset.parallel import in_threads
@@ -51,7 +52,7 @@ from bloodyspy.model.familiarity import pooled
 from bloodyspy.model.fits import Fit, SeedFit, read_fit
 from bloodyspy.model.inference import InferenceGraph
 from bloodyspy.model.inference_report import InferenceReport
-from bloodyspy.observation import COLUMNS, Observation, rows
+from bloodyspy.observation import ANSWERED, COLUMNS, Observation, rows
 from bloodyspy.params import Candidate, Params
 from bloodyspy.policy import POLICY
 from bloodyspy.settings import Settings
@@ -207,7 +208,9 @@ def _measure(
 
 
 def reference(classifier: Classifier, s: Settings, images: pd.DataFrame) -> pd.DataFrame:
-    """Observations of the original bytes of ``images``, walked as the service walks a request; columns ``COLUMNS``.
+    """Observations of the original bytes of ``images``, walked as the service walks a request.
+
+    Columns: ``COLUMNS``, and ``ANSWERED`` where images of the random audit are among them.
 
     Statistics are rounded to six decimals, as in the manifest: the last bits of a sum depend on where the picture lies
     in memory, and the same fit should give the same artefact.
@@ -217,7 +220,13 @@ def reference(classifier: Classifier, s: Settings, images: pd.DataFrame) -> pd.D
         return classifier.observe((s.data / path).read_bytes())
 
     observations = in_threads(observe, list(images["path"]), "Observing the reference")
-    return pd.DataFrame(rows(observations), columns=list(COLUMNS)).round(dict.fromkeys(STATISTICS, 6))
+    frame = pd.DataFrame(rows(observations), columns=list(COLUMNS)).round(dict.fromkeys(STATISTICS, 6))
+    audited = (images["source"] == AUDITED).to_numpy()
+    if audited.any():
+        times = {said.sha256: said.answered for said in read_labels(s.data)}
+        answered = images["sha256"].map(times).where(audited).reset_index(drop=True)
+        frame[ANSWERED] = pd.to_datetime(answered, utc=True, format="ISO8601")
+    return frame
 
 
 def _spec(fit: Fit, report: InferenceReport) -> ModelSpec:

@@ -9,14 +9,23 @@ from datetime import UTC, datetime, timedelta
 from filelock import FileLock, Timeout
 
 from bloodyspy.cells import CellType
-from bloodyspy.dataset.holdings import LABELLED, Holdings, Statement, read_holdings, read_labels, read_sources
+from bloodyspy.dataset.holdings import (
+    AUDITED,
+    LABELLED,
+    LABELS,
+    Holdings,
+    Statement,
+    read_holdings,
+    read_labels,
+    read_sources,
+)
 from bloodyspy.dataset.importing import ImportReport, import_labelled
 from bloodyspy.dataset.sources import Source, SourceFile
 from bloodyspy.errors import KeepingError, LabellingError, SourceError
 from bloodyspy.images.media_type import kind_of
 from bloodyspy.kept import Store, store_of
 from bloodyspy.labelling.answers import answered, kept_images
-from bloodyspy.labelling.audit import replace
+from bloodyspy.labelling.audit import read_audit, replace
 from bloodyspy.labelling.labels import Key, Opinions
 from bloodyspy.labelling.settling import standing
 from bloodyspy.params import Params
@@ -37,6 +46,8 @@ class Accepted:
     label: CellType
     statements: tuple[Statement, ...]
     """Who said it, and also who said otherwise."""
+    audited: bool
+    """Whether the random audit drew it, under this name or another."""
 
 
 def waiting(s: Settings, p: Params) -> int:
@@ -51,7 +62,7 @@ def accepted(s: Settings, p: Params) -> list[Accepted]:
     name: bringing it in puts it into quarantine.
 
     Raises:
-        LabellingError: the labels cannot be read.
+        LabellingError: the labels, or the audit's file, cannot be read.
         MonitoringError: the observations cannot be read.
         KeepingError: the index of the kept images cannot be read.
         DataError: data/ holds what no import wrote.
@@ -67,9 +78,12 @@ def accepted(s: Settings, p: Params) -> list[Accepted]:
     known = _known(read_holdings(s.data))
     agreed = {key: label for key, label in agreed.items() if images[key] not in known}
     rows: dict[tuple[str, CellType], list[Statement]] = defaultdict(list)
+    audit, audited = read_audit(s.audit), set()
     since = datetime.now(UTC) - timedelta(days=s.keep_days + 1)
     for answer in answered(s, since).frame.to_dict("records") if agreed else ():
         if (key := answer["key"]) in agreed:
+            if audit is not None and audit.holds(key.request_id, key.picture, answer["time"]):
+                audited.add(images[key])
             rows[images[key], agreed[key]] += [
                 Statement(
                     *(images[key], key.request_id, str(key.picture), str(answer["model_version"])),
@@ -78,11 +92,11 @@ def accepted(s: Settings, p: Params) -> list[Accepted]:
                 )
                 for one in opinions.of(key)
             ]
-    return [Accepted(digest, label, tuple(said)) for (digest, label), said in sorted(rows.items())]
+    return [Accepted(digest, label, tuple(said), digest in audited) for (digest, label), said in sorted(rows.items())]
 
 
 def _known(holdings: Holdings) -> set[str]:
-    refused = {entry.sha256 for entry in holdings.quarantine if entry.source == LABELLED}
+    refused = {entry.sha256 for entry in holdings.quarantine if entry.source in LABELS}
     return refused | {image.sha256 for image in holdings.images}
 
 
@@ -109,20 +123,28 @@ def taking(s: Settings, p: Params) -> Iterator[list[Accepted] | None]:
         raise LabellingError("Another run takes labels into data/. Try again when it ends.") from exc
 
 
-def bring_in(found: list[Accepted], s: Settings, p: Params) -> ImportReport:
-    """Add images to data/, all or none, with what people said of them.
+def bring_in(found: list[Accepted], s: Settings, p: Params) -> list[ImportReport]:
+    """Add images to data/, with what people said of them: those of the audit, all or none, then all others or none.
 
     Raises:
         SourceError, DataError: from :func:`~bloodyspy.dataset.importing.import_labelled`; an image is gone meanwhile.
     """
+    groups = (
+        (AUDITED, [one for one in found if one.audited]),
+        (LABELLED, [one for one in found if not one.audited]),
+    )
+    return [_import(name, group, s, p) for name, group in groups if group]
+
+
+def _import(source: str, found: list[Accepted], s: Settings, p: Params) -> ImportReport:
     store = store_of(s)
     files = []
     for one in found:
         payload = _reader(store, one.sha256)()
         name = f"{one.label}/live-{one.sha256[:16]}{kind_of(payload).suffix}"
         files.append(SourceFile(name, len(payload), _reader(store, one.sha256)))
-    source = Source(LABELLED, tuple(sorted(files, key=lambda file: file.path)))
-    return import_labelled(source, [row for one in found for row in one.statements], s, p)
+    ordered = tuple(sorted(files, key=lambda file: file.path))
+    return import_labelled(Source(source, ordered), [row for one in found for row in one.statements], s, p)
 
 
 def _reader(store: Store, digest: str) -> Callable[[], bytes]:
@@ -173,7 +195,7 @@ def unreached(specimen: str, s: Settings) -> Unreached:
     keys |= set(zip(observed["request_id"], observed["picture"].astype(str), strict=True))
     digests = {one.sha256 for one in kept}
     of_it = {row.sha256 for row in rows if row.sha256 in digests or (row.request_id, row.picture) in keys}
-    names = [name for name, source in read_sources(s.data).items() if source == LABELLED]
+    names = [name for name, source in read_sources(s.data).items() if source in LABELS]
     files = sorted(name for name in names if any(f"live-{digest[:16]}" in name for digest in of_it))
     versions: list[str] = []
     begun = False

@@ -201,10 +201,20 @@ def _centre(value: float | str) -> str:
     return escape(value) if isinstance(value, str) else f"{value:.4g}"
 
 
+def _reference(verdict: Verdict) -> str:
+    if verdict.reference_answered is None:
+        drawn = ", drawn by `synthetic`: no real cells" if verdict.synthetic else ""
+        return f"{verdict.reference_rows:,} held-out pictures of the model's own data set{drawn}"
+    first, last = (f"{time:%Y-%m-%d %H:%M}" for time in verdict.reference_answered)
+    return (
+        f"{verdict.reference_rows:,} pictures of the random audit, answered from {first} to {last} UTC and held out: "
+        "of all preparations that the model knows, the one that the window is most like"
+    )
+
+
 def _facts(verdict: Verdict, report: str | None) -> str:
-    drawn = ", drawn by `synthetic`: no real cells" if verdict.synthetic else ""
     facts = {
-        "Reference": f"{verdict.reference_rows:,} held-out pictures of the model's own data set{drawn}",
+        "Reference": _reference(verdict),
         "Run": verdict.run_id,
         "Data version": verdict.data_version,
         "False alarms": f"{verdict.false_alarm_rate:.1%} of windows without drift, over all columns together",

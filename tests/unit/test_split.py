@@ -73,14 +73,19 @@ def test_a_chain_withholds_only_what_touches_a_higher_part() -> None:
     assert parts == [Part.TEST, Part.WITHHELD, Part.WITHHELD, Part.TRAIN]
 
 
-def test_labelled_pictures_are_for_training_and_move_nothing_else() -> None:
+@pytest.mark.parametrize(("chosen", "part"), [("labelled", Part.TRAIN), ("audited", Part.CALIBRATION)])
+def test_labelled_pictures_have_their_part_from_how_they_were_chosen(chosen: str, part: Part) -> None:
     digests, random = DIGESTS[:400], np.random.default_rng(0)
     near = np.sort(random.integers(0, 400, (150, 2)), axis=1)
     near = near[near[:, 0] < near[:, 1]]
     before = assign(digests[:300], near[(near < 300).all(axis=1)], SPLIT)
-    after = assign(digests, near, SPLIT, labelled=range(300, 400))
-    assert after[:300] == before
-    assert set(after[300:]) == {Part.TRAIN, Part.WITHHELD}
-    held_out = {i for i in range(300) if part_of(digests[i], SPLIT) is not Part.TRAIN}
-    leaking = {int(j) for i, j in near if i in held_out and j >= 300}
+    after = assign(digests, near, SPLIT, **{chosen: range(300, 400)})
+    assert set(after[300:]) == {part, Part.WITHHELD}
+    higher = {i for i in range(300) if RANK.index(part_of(digests[i], SPLIT)) < RANK.index(part)}
+    leaking = {int(j) for i, j in near if i in higher and j >= 300}
     assert {i for i in range(300, 400) if after[i] is Part.WITHHELD} == leaking
+    # of the others only those move that are near-duplicates of what is held out now
+    moved = {i for i in range(300) if after[i] is not before[i]}
+    lower = {int(i) for i, j in near if i < 300 <= j and RANK.index(part_of(digests[i], SPLIT)) > RANK.index(part)}
+    assert moved == {i for i in lower if before[i] is not Part.WITHHELD}
+    assert all(after[i] is Part.WITHHELD for i in moved)
