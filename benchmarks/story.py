@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
+from benchmarks.contenders import started
 from benchmarks.laboratory import Changes, command, declare, repro
 from benchmarks.traffic import Answer, Clinic, Picture, clinic, divided, shifted
 from bloodyspy.adapters import registry
@@ -111,7 +112,7 @@ class Size:
 
 
 FULL = Size(imported=0.30, usual=400, shifted=900, again=400, bad=300, epochs=8, stress_per_class=5)
-SMALL = Size(imported=0.13, usual=200, shifted=600, again=200, bad=200, epochs=6, stress_per_class=5)
+SMALL = Size(imported=0.13, usual=200, shifted=600, again=200, bad=200, epochs=6, stress_per_class=1)
 
 
 @dataclass
@@ -152,22 +153,24 @@ class Story:
         self.s, self.size = s, size
         self.chapters: list[Chapter] = []
         self.stretches: list[Stretch] = []
+        self.environment: dict[str, str] = {}
         self.imported, self._live = divided(images, size.imported)
         wanted = size.usual + size.shifted + size.again + size.bad + AFTER
         expect(len(self._live) >= wanted, f"{len(self._live)} pictures are too few for a traffic of {wanted}")
 
     def play(self) -> None:
         """All of it."""
-        self.first_champion()
-        with clinic(self.s) as people:
-            self.usual_traffic(people)
-            self.the_stain_shifts(people)
-            self.labels(people)
-            self.retrained()
-            self.stable_again(people)
-            self.a_worse_challenger()
-            self.a_bad_release(people)
-        self.verified()
+        with orchestrated(self.s) as self.environment:
+            self.first_champion()
+            with clinic(self.s) as people:
+                self.usual_traffic(people)
+                self.the_stain_shifts(people)
+                self.labels(people)
+                self.retrained()
+                self.stable_again(people)
+                self.a_worse_challenger()
+                self.a_bad_release(people)
+            self.verified()
 
     def first_champion(self) -> None:
         """Images in, a data version, a network, a champion."""
@@ -298,7 +301,7 @@ class Story:
     def run(self, *words: str) -> str:
         """A command of the platform; what it printed."""
         self.chapters[-1].commands.append(" ".join(words))
-        return command(self.s, *words)
+        return command(self.s, *words, **self.environment)
 
     def answered(
         self, people: Clinic, what: str, count: int, version: int, *, stained: bool = False
@@ -376,6 +379,16 @@ class Story:
             verdict.columns[0].ratio,
             str(verdict.cause or verdict.overall),
         )
+
+
+@contextmanager
+def orchestrated(s: Settings) -> Iterator[dict[str, str]]:
+    """A Prefect server for the flows of a laboratory: without one, each would start its own. Gives their environment."""
+    home = {"PREFECT_HOME": str(s.state / "prefect")}
+    s.state.mkdir(parents=True, exist_ok=True)
+    words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", "{port}"]
+    with started("prefect server", words, home, s.root, s.state / "prefect.log", "/api/health") as (url, _, _):
+        yield {**home, "PREFECT_API_URL": f"{url}/api"}
 
 
 def expect(holds: bool, otherwise: str) -> None:
