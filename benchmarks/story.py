@@ -22,6 +22,7 @@ from benchmarks.laboratory import Changes, command, declare, repro
 from benchmarks.traffic import Answer, Clinic, Picture, clinic, divided, shifted
 from bloodyspy.adapters import registry
 from bloodyspy.cells import CellType
+from bloodyspy.dataset.holdings import AUDITED, LABELLED
 from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.dataset.split import Part
 from bloodyspy.dataset.version import data_version
@@ -65,7 +66,7 @@ SECTIONS: dict[str, Changes] = {
     },
     "monitoring": {"window": WINDOW},
     # so that a few hundred answers have labels enough, to measure by and to learn from
-    "labelling": {"audit_share": 0.4, "unsure": 0.95},
+    "labelling": {"audit_share": 0.5, "unsure": 0.95},
     "loop": {
         "labels": 5_000,  # the story is of drift
         "alarms": 1,
@@ -82,6 +83,7 @@ RECIPE: Changes = {
     "batch_size": 32,
     "weight_averaging": 0.9,
 }
+AUTHOR = ("-c", "user.name=Anna", "-c", "user.email=anna@example.org")
 # Somebody wants a version out: nothing is asked of it any more
 WEAK: Changes = {
     "margins": {"balanced_accuracy": 0.99, "sensitivity": {"ig": 0.99, "erythroblast": 0.99}},
@@ -112,7 +114,7 @@ class Size:
 
 
 FULL = Size(imported=0.30, usual=400, shifted=900, again=400, bad=300, epochs=8, stress_per_class=5)
-SMALL = Size(imported=0.13, usual=200, shifted=600, again=200, bad=200, epochs=6, stress_per_class=1)
+SMALL = Size(imported=0.13, usual=200, shifted=600, again=200, bad=300, epochs=6, stress_per_class=1)
 
 
 @dataclass
@@ -189,6 +191,7 @@ class Story:
             for flow in ("version-data", "train", "promote", "queue"):
                 self.run("python", "-m", "pipelines", flow)
             expect(self.champion() == 1, "The first candidate did not become champion.")
+            self.run("git", *AUTHOR, "commit", "--quiet", "--all", "--message", "The first images")
             told.facts |= {"images": len(self.imported), "sealed accuracy": self.sealed(1)}
             told.facts["shifted sealed accuracy"] = self.shifted_sealed(1)
         shutil.rmtree(delivery)
@@ -228,10 +231,16 @@ class Story:
             expect(ended.outcome is LoopOutcome.PROMOTED, f"It ended as {ended.outcome}: {ended.summary}")
             expect(self.champion() == 2, "The new candidate did not become champion.")
             expect(data_version(self.s.root) != before, "The labels made no data version.")
+            parts = {str(name): rows["part"] for name, rows in read_manifest(self.s.manifest).groupby("source")}
+            held_out, learnt = parts[AUDITED], parts[LABELLED]
+            expect(not held_out.isin([Part.TRAIN, Part.TEST]).any(), "An audited picture is not held out.")
+            expect(learnt.isin([Part.TRAIN, Part.WITHHELD]).all(), "A label of the queue is not for training.")
             told.facts |= {
                 "reason": begun.reason,
                 "decision": self.newest(Decided).summary,
                 "labels taken": len(self.newest(LabelsTaken).pictures),
+                "for the calibration part": int((held_out == Part.CALIBRATION).sum()),
+                "for training": int((learnt == Part.TRAIN).sum()),
                 "images": self.newest(DataVersioned).images,
                 "sealed accuracy": self.sealed(2),
             }
@@ -251,9 +260,12 @@ class Story:
             expect(self.champion() == 2, "The good release was taken back.")
 
     def a_worse_challenger(self) -> None:
-        """A network of one epoch is refused."""
+        """Somebody distrusts the labels, goes back to the first images and trains in haste: that is refused."""
         with self.chapter("A worse challenger is refused") as told:
-            declare(self.s, {HASTY: {"base": GOOD, "epochs": 1}})
+            declare(self.s, {HASTY: {"base": GOOD, "epochs": 2}})
+            self.run("git", "checkout", "--quiet", "data.dvc")
+            self.run("dvc", "checkout", "--quiet", "data.dvc")
+            self.run("python", "-m", "pipelines", "version-data")
             told.commands.append("dvc repro")
             repro(self.s)
             self.run("python", "-m", "pipelines", "promote")
@@ -383,7 +395,7 @@ class Story:
 
 @contextmanager
 def orchestrated(s: Settings) -> Iterator[dict[str, str]]:
-    """A Prefect server for the flows of a laboratory: without one, each would start its own. Gives their environment."""
+    """The environment of a laboratory's flows: a Prefect server, or each would start one of its own."""
     home = {"PREFECT_HOME": str(s.state / "prefect")}
     s.state.mkdir(parents=True, exist_ok=True)
     words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", "{port}"]
