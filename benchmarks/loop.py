@@ -32,7 +32,7 @@ def main() -> None:
     story.play()
     result = {
         "command": "make bench-loop",
-        "commit": commit(story.s.root),
+        "commit": commit(Path.cwd()),
         "machine": machine(),
         "imported": len(story.imported),
         "shift": f"{KIND}, severity {SEVERITY}",
@@ -66,7 +66,7 @@ def draw(stretches: Sequence[Stretch], place: Path) -> None:
         version = next(one.version for one in stretches if one.what == what)
         upper.text((begin + ends[-1]) / 2, 1.04, f"{what}\nversion {version}", ha="center", va="bottom", fontsize=9)
     lower.axhline(1, color="0.4", linestyle="--", linewidth=1)
-    lower.set(yscale="log", ylabel="distance / threshold", xlabel="pictures answered")
+    lower.set(ylim=(0, None), ylabel="distance / threshold", xlabel="pictures answered")
     upper.set(ylim=(0, 1.02), ylabel="right answers")
     figure.savefig(place, dpi=110)
     plt.close(figure)
