@@ -57,7 +57,7 @@ bench-training: $(READY) ## the recipe beside a plain fine-tune, on real images
 bench-promotion: $(READY) ## two rounds of champion and challengers on real images, after bench-accuracy (ROUNDS="first better worse")
 	$(BIN)/python -m benchmarks promotion
 
-bench-loop: $(READY) ## the whole loop on real images: drift, labels, retraining, a refusal, a bad release that goes back
+bench-loop: $(READY) ## the whole loop on real images: drift, labels, retraining, a refusal, a bad release that goes back (SIZE=small)
 	$(BIN)/python -m benchmarks loop
 
 bench-smears: $(READY) ## simulated smears of known composition, from the best model's answers to the sealed images

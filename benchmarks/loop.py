@@ -1,10 +1,12 @@
 """``make bench-loop``: the story of the loop on real images (:mod:`benchmarks.story`), kept in docs/results/loop.json.
 
-It takes about a quarter of an hour on two quiet cores. The picture beside it shows the traffic in stretches of half a
-window: how many answers are right, and how far the pictures are from the reference of the version that answers.
+``SIZE=small`` plays it with fewer pictures, as the end-to-end test does. The picture beside it shows the traffic in
+stretches of half a window: how many answers are right, and how far the pictures are from the reference of the version
+that answers.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,20 +17,22 @@ import matplotlib.pyplot as plt
 from rich.console import Console
 
 from benchmarks.laboratory import cloned, commit, committed, real_images
-from benchmarks.story import FULL, KIND, SEVERITY, Story, Stretch
+from benchmarks.story import FULL, KIND, SEVERITY, SMALL, Story, Stretch
 from bloodyspy.evaluation.intervals import Estimate
 from bloodyspy.model.timing import machine
 
 RESULT, PICTURE = Path("docs/results/loop.json"), Path("docs/pictures/loop-story.png")
+SIZES = {"full": FULL, "small": SMALL}
 
 
 def main() -> None:
-    """Play it at full size, and keep what came of it."""
+    """Play it, and keep what came of it."""
+    size = SIZES[os.environ.get("SIZE", "full")]
     images = real_images() / "pbc"
     committed(Path.cwd())
     root = Path("var/benchmarks/loop").resolve()
     shutil.rmtree(root, ignore_errors=True)  # a second telling begins without a champion
-    story = Story(cloned(root), images, FULL)
+    story = Story(cloned(root), images, size)
     story.play()
     result = {
         "command": "make bench-loop",
@@ -36,7 +40,7 @@ def main() -> None:
         "machine": machine(),
         "imported": len(story.imported),
         "shift": f"{KIND}, severity {SEVERITY}",
-        "size": asdict(FULL),
+        "size": asdict(size),
         "chapters": [asdict(chapter) for chapter in story.chapters],
         "traffic": [asdict(stretch) for stretch in story.stretches],
     }
