@@ -36,9 +36,9 @@ from bloodyspy.labelling.accuracy import live_accuracy
 from bloodyspy.model.artifact import Artefact
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.params import load_params
-from bloodyspy.promotion import trail
+from bloodyspy.promotion import ledger, trail
 from bloodyspy.promotion.decision import Outcome
-from bloodyspy.promotion.events import Cause, DataVersioned, Decided, LabelsTaken, Released
+from bloodyspy.promotion.events import Cause, DataVersioned, Decided, LabelsTaken, Released, Why
 from bloodyspy.promotion.loop_events import LoopBegun, LoopEnded, LoopOutcome, Trigger
 from bloodyspy.promotion.paired import mcnemar
 from bloodyspy.settings import Settings
@@ -379,14 +379,14 @@ class Story:
         return read_scores(Artefact.open(registry.artefact_of(version, self.s))).test.accuracy
 
     def right_when_shifted(self, version: int) -> NDArray[np.bool_]:
-        """Whether it answers each sealed image rightly in the new stain, (n,); of these pictures nothing is learnt."""
-        rows = read_manifest(self.s.manifest)
-        rows = rows[rows["part"] == Part.TEST].sort_values("sha256")
+        """Whether it answers each sealed image rightly in the new stain, (n,); the look is counted as any."""
+        artefact = Artefact.open(registry.artefact_of(version, self.s))
+        rows = ledger.for_version(self.s, Why.REHEARSAL, artefact, version).sort_values("sha256")
         pictures = [
             Picture((self.s.data / path).read_bytes(), CellType(cell))
             for path, cell in zip(rows["path"], rows["cell_type"], strict=True)
         ]
-        classifier = Classifier.load(registry.artefact_of(version, self.s), threads=2)
+        classifier = Classifier(artefact, threads=2)
         answers = classifier.observe_all([one.payload for one in shifted(pictures, KIND, SEVERITY)])
         return np.array(
             [
