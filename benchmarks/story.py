@@ -61,9 +61,9 @@ SECTIONS: dict[str, Changes] = {
     # a few hundred images: enough of them to measure on, and for the reference of the drift check
     "split": {"test": 0.2, "validation": 0.1, "calibration": 0.15},
     "promotion": {
-        # so few sealed images cannot show half a point
+        # so few sealed images cannot show half a point, and one of the validation images is a whole one
         "margins": {"balanced_accuracy": 0.05, "sensitivity": {"ig": 0.15, "erythroblast": 0.25}},
-        "limits": {"calibration_error": 0.10, "stress": 0.10},
+        "limits": {"calibration_error": 0.10, "export": 0.06, "stress": 0.10},
         # a short training
         "floors": {"accuracy": 0.80, "balanced_accuracy": 0.75, "sensitivity": 0.40},
     },
