@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lifecycle test check bench bench-accuracy bench-drift bench-training bench-inference bench-policy bench-promotion bench-serving bench-smears bench-store lock clean
+.PHONY: help install lifecycle test check bench bench-accuracy bench-drift bench-training bench-inference bench-loop bench-policy bench-promotion bench-serving bench-smears bench-store lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 18
@@ -56,6 +56,9 @@ bench-training: $(READY) ## the recipe beside a plain fine-tune, on real images
 
 bench-promotion: $(READY) ## two rounds of champion and challengers on real images, after bench-accuracy (ROUNDS="first better worse")
 	$(BIN)/python -m benchmarks promotion
+
+bench-loop: $(READY) ## the whole loop on real images: drift, labels, retraining, a refusal, a bad release that goes back (SIZE=small)
+	$(BIN)/python -m benchmarks loop
 
 bench-smears: $(READY) ## simulated smears of known composition, from the best model's answers to the sealed images
 	$(BIN)/python -m benchmarks smears

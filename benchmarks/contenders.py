@@ -134,14 +134,34 @@ def _serving(
     ready: str,
     authorization: str | None = None,
 ) -> Iterator[Contender]:
+    place = Path(__file__).resolve().parents[1]
+    with started(name, command, environment, place, bodies.with_name("log"), ready) as (url, process, seconds):
+        yield Contender(name, Target(url + path, content_type, bodies, authorization), process, seconds)
+
+
+@contextmanager
+def started(
+    name: str, command: Sequence[str], environment: Mapping[str, str], root: Path, log: Path, ready: str
+) -> Iterator[tuple[str, int, float]]:
+    """A server of one thread a worker, from its first answer until the block ends.
+
+    Args:
+        name: for people.
+        command: of Python; the word ``{port}`` stands for a free one.
+        environment: variables beside this process's own.
+        root: the checkout that it runs in, with the code there.
+        log: gets what it prints.
+        ready: path that answers when it is ready.
+
+    Yields:
+        Its address, its process, and the seconds from its command until it was ready.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    root = Path(__file__).resolve().parents[1]
-    log = bodies.with_name("log")
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
     tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # mlflow starts uvicorn by its name
-    started = time.perf_counter()
+    began = time.perf_counter()
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, *(word.format(port=port) if word == "{port}" else word for word in command)],
@@ -154,11 +174,10 @@ def _serving(
         try:
             url = f"http://127.0.0.1:{port}"
             while not _answers(url + ready):
-                if process.poll() is not None or time.perf_counter() - started > SECONDS:
+                if process.poll() is not None or time.perf_counter() - began > SECONDS:
                     raise SystemExit(f"{name} did not start:\n{log.read_text(errors='replace')[-4000:]}")
                 time.sleep(0.02)
-            seconds = time.perf_counter() - started
-            yield Contender(name, Target(url + path, content_type, bodies, authorization), process.pid, seconds)
+            yield url, process.pid, time.perf_counter() - began
         finally:
             process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):

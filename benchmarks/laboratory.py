@@ -42,23 +42,67 @@ def laboratory(
         Settings of the clone.
     """
     here, root = Path.cwd(), Path.cwd() / "var" / "benchmarks" / name
-    images = (here / IMAGES).resolve()
+    images = real_images()
+    s = cloned(root)
+    committed(here)
+    if trained_in is not None and (cache := root.with_name(trained_in) / ".dvc" / "cache").is_dir():
+        _run(root, "dvc", "cache", "dir", "--local", str(cache))
+        _copy_memory(Settings(root=root.with_name(trained_in)), s)
+    others = {one: str(images / "other-labs" / one) for one in external}
+    declare(s, candidates, inputs, evaluation={"external": others})
+    if not (root / "data" / "dataset.json").exists():
+        _run(root, "bloodyspy", "data", "import", str(images / "pbc"), "--replace", shown=True)
+    _run(root, "dvc", "add", "--quiet", "data")
+    return s
+
+
+def real_images() -> Path:
+    """The folder of :data:`IMAGES`; without it nothing is measured."""
+    images = IMAGES.resolve()
     if not (images / "pbc").is_dir():
         sys.exit(
             f"There are no real images at {images / 'pbc'}: set BLOODYSPY_TEST_DATA to the folder that holds pbc/."
         )
+    return images
+
+
+def cloned(root: Path, here: Path | None = None) -> Settings:
+    """This commit in a folder; what runs there is the clone's own code.
+
+    Args:
+        root: the folder; where a clone is there already, it goes to this commit, and its files are as committed.
+        here: the checkout; by default the working directory.
+    """
+    here = here or Path.cwd()
     if not (root / ".git").is_dir():
         _run(here, "git", "clone", "--quiet", str(here), str(root))
     _run(root, "git", "fetch", "--quiet", "origin", commit(here, short=False))
     _run(root, "git", "reset", "--quiet", "--hard", "FETCH_HEAD")
+    return Settings(root=root)
+
+
+def committed(here: Path) -> None:
+    """End where what is measured is no commit."""
     if changed := _run(
         here, "git", "status", "--porcelain", "bloodyspy", "benchmarks", "dvc.yaml", "params.yaml"
     ).strip():
         sys.exit(f"A number belongs to a commit: commit this first.\n{changed}")
-    if trained_in is not None and (cache := root.with_name(trained_in) / ".dvc" / "cache").is_dir():
-        _run(root, "dvc", "cache", "dir", "--local", str(cache))
-        _copy_memory(Settings(root=root.with_name(trained_in)), Settings(root=root))
-    params = root / "params.yaml"
+
+
+def declare(
+    s: Settings,
+    candidates: dict[str, Changes],
+    inputs: dict[str, dict[str, int]] | None = None,
+    **sections: Changes,
+) -> None:
+    """Rewrite the laboratory's params.yaml.
+
+    Args:
+        s: of the laboratory.
+        candidates, inputs: as :func:`laboratory` takes them.
+        sections: what differs in other sections, by their keys.
+    """
+    params = s.root / "params.yaml"
     content = yaml.safe_load(params.read_text(encoding="utf-8"))
     known = content["candidates"]
     content["candidates"] = {
@@ -69,12 +113,7 @@ def laboratory(
     used = {str(candidate["input"]) for candidate in content["candidates"].values()}
     declared = {**content["inputs"], **(inputs or {})}
     content["inputs"] = {one: spec for one, spec in declared.items() if one in used}
-    content["evaluation"]["external"] = {one: str(images / "other-labs" / one) for one in external}
-    params.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    if not (root / "data" / "dataset.json").exists():
-        _run(root, "bloodyspy", "data", "import", str(images / "pbc"), "--replace", shown=True)
-    _run(root, "dvc", "add", "--quiet", "data")
-    return Settings(root=root)
+    params.write_text(yaml.safe_dump(_changed(content, sections), sort_keys=False), encoding="utf-8")
 
 
 def repro(settings: Settings, *stages: str) -> None:
@@ -82,9 +121,16 @@ def repro(settings: Settings, *stages: str) -> None:
     _run(settings.root, "dvc", "repro", *stages, shown=True)
 
 
-def command(settings: Settings, *words: str) -> str:
-    """A command of the platform in the laboratory, with the laboratory's own code; what it printed."""
-    return _run(settings.root, *words)
+def command(settings: Settings, *words: str, given: str | None = None, **environment: str) -> str:
+    """A command of the platform in the laboratory, with the laboratory's own code; what it printed.
+
+    Args:
+        settings: of the laboratory.
+        words: of the command.
+        given: to its standard input.
+        environment: variables beside this process's own.
+    """
+    return _run(settings.root, *words, given=given, **environment)
 
 
 def commit(root: Path, *, short: bool = True) -> str:
@@ -103,10 +149,19 @@ def _copy_memory(known: Settings, here: Settings) -> None:
         runs.backup(copied)
 
 
-def _run(root: Path, *command: str, shown: bool = False) -> str:
+def _changed(known: Changes, changes: Changes) -> Changes:
+    inside = {
+        key: _changed(old, value) if isinstance(old := known.get(key), dict) and isinstance(value, dict) else value
+        for key, value in changes.items()
+    }
+    return {**known, **inside}
+
+
+def _run(root: Path, *command: str, shown: bool = False, given: str | None = None, **environment: str) -> str:
     # The package is installed from the working tree, which goes on changing: what runs here is the clone's own.
-    own = {**os.environ, "PYTHONPATH": str(root)}
-    done = subprocess.run(command, cwd=root, env=own, stdout=None if shown else subprocess.PIPE, text=True)
+    own = {**os.environ, "PYTHONPATH": str(root), **environment}
+    told = None if shown else subprocess.PIPE
+    done = subprocess.run(command, cwd=root, env=own, stdout=told, input=given, text=True)
     if done.returncode:
         sys.exit(f"`{' '.join(command)}` in {root} failed: what is measured stands or falls with it.")
     return done.stdout or ""
