@@ -73,7 +73,7 @@ SECTIONS: dict[str, Changes] = {
     "loop": {
         "labels": 5_000,  # the story is of drift
         "alarms": 1,
-        "watch": {"hours": 0.01, "answers": 100},
+        "watch": {"hours": 1, "answers": 100},
     },
 }
 INPUT = {"centre96": {"size": 96, "resize": 128}}
