@@ -43,10 +43,10 @@ def test_only_what_was_verified_is_remembered(path: Path) -> None:
     users.verify("anna", "correct horse")
     assert users.remembered("anna", "correct horse")
     assert not users.remembered("ann", "acorrect horse")
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(1000):
         users.remembered("anna", "correct horse")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1  # argon2 would take tens of seconds
 
 
 def test_what_is_remembered_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
