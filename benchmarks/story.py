@@ -190,7 +190,7 @@ class Story:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
         with self.chapter("A champion serves") as told:
-            self.run("bloodyspy", "data", "import", str(delivery), "--replace")
+            self.run("bloodyspy", "data", "import", f"../{delivery.name}", "--replace")
             self.run("dvc", "add", "--quiet", "data")
             for flow in ("version-data", "train", "promote", "queue"):
                 self.run("python", "-m", "pipelines", flow)
