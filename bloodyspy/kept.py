@@ -12,7 +12,6 @@ import json
 import os
 import re
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -24,6 +23,7 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from bloodyspy import whole_file
 from bloodyspy.errors import KeepingError
 from bloodyspy.settings import Settings
 
@@ -243,16 +243,7 @@ class Store:
         if self._cipher:
             nonce = os.urandom(_NONCE_BYTES)
             place, content = enciphered, nonce + self._cipher.encrypt(nonce, payload, digest.encode())
-        handle, temporary = tempfile.mkstemp(prefix=".", dir=place.parent)  # mkstemp gives 0600
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).replace(place)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        whole_file.replace(place, content)
 
     def _decipher(self, digest: str, content: bytes) -> bytes:
         if self._cipher is None:

@@ -7,9 +7,7 @@ that are enciphered where they are kept are written into no page.
 
 import json
 import logging
-import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bloodyspy import whole_file
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.errors import ImageError, KeepingError, MonitoringError
 from bloodyspy.images.decode import decode
@@ -228,11 +227,4 @@ def _take_out(listed: Path, kept: Store) -> int:
 
 
 def _exchange(file: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=".", dir=file.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(file.stat().st_mode & 0o777)
-        Path(temporary).replace(file)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    whole_file.replace(file, text.encode(), mode=file.stat().st_mode & 0o777)

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _SCALE_QUANTILE = 0.98
 """A distance's scale is this quantile of it without drift: far enough in to be estimated well."""
+_LEAST_SCALE = 1e-6
+"""Where the network sees the same in all rows of a reference, nothing but rounding is left."""
 _TAIL = 0.05
 """Share of the resamples that the tail is fitted to."""
 _Z = 1.645
@@ -57,6 +59,7 @@ class Thresholds:
         # Every column has Kolmogorov's distribution, so all have one scale: 21 estimates of it would be 21 chances to
         # take noise for it. One that is constant in the reference thus takes an odd picture, and no other constant.
         scales[: len(MEASURED)] = np.quantile(without[:, : len(MEASURED)][:, comparison.varying], _SCALE_QUANTILE)
+        scales = np.maximum(scales, _LEAST_SCALE)
         return cls(scales, np.sort((without / scales).max(axis=1)))
 
     @classmethod

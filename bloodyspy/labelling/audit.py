@@ -9,9 +9,7 @@ when on which share is drawn: what was answered before a share was raised could 
 import fcntl
 import hashlib
 import logging
-import os
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,6 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bloodyspy import whole_file
 from bloodyspy.errors import LabellingError
 from bloodyspy.settings import Settings
 
@@ -103,16 +102,7 @@ def replace(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)  # mkstemp gives 0600
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        whole_file.replace(path, content)
     except OSError as exc:
         raise LabellingError(f"{path} cannot be written: {exc.strerror}. Mend that and run the same again.") from exc
 

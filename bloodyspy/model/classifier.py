@@ -15,7 +15,7 @@ from bloodyspy.model.artifact import Artefact, ModelSpec
 from bloodyspy.model.calibration import tempered
 from bloodyspy.model.explanation import Explanation, Head, explain
 from bloodyspy.model.familiarity import Familiarity
-from bloodyspy.model.inference import InferenceGraph
+from bloodyspy.model.inference import InferenceGraph, Inferred
 from bloodyspy.observation import Observation
 from bloodyspy.policy import AnswerPolicy
 
@@ -88,18 +88,27 @@ class Classifier:
     def observe_all(self, payloads: Sequence[bytes], max_pixels: int = MAX_PIXELS) -> list[Observation | ImageError]:
         """Walk the whole road with several pictures together; one that cannot be decoded has its error in its place."""
         statistics: list[ImageStatistics] = []
+        last: list[NDArray[np.uint8]] = []  # the one picture that was decoded and is not measured yet
+
+        def measure() -> None:
+            if last:
+                statistics.append(describe(last.pop()))
 
         def prepare(payload: bytes) -> NDArray[np.uint8]:
-            pixels = decode(payload, max_pixels).pixels
-            statistics.append(describe(pixels))
-            return to_array(pixels, self.spec.input)
+            measure()  # before the next is decoded: two pictures of 75 MB are not held together
+            last.append(decode(payload, max_pixels).pixels)
+            return to_array(last[0], self.spec.input)
 
         inputs, refused = self.inputs(payloads, prepare)
-        return placed(self.observed(statistics, inputs), refused)
+        # The last one is measured while the graph runs. Of a picture alone that is a tenth of its way.
+        inferred = self._graph.infer(inputs, meanwhile=measure)
+        return placed(self._observed(statistics, inferred), refused)
 
     def observed(self, statistics: Sequence[ImageStatistics], batch: NDArray[np.uint8]) -> list[Observation]:
         """The road's second half: statistics and inputs (n, size, size, 3) of n pictures to their observations."""
-        inferred = self._graph.infer(batch)
+        return self._observed(statistics, self._graph.infer(batch))
+
+    def _observed(self, statistics: Sequence[ImageStatistics], inferred: Inferred) -> list[Observation]:
         probabilities = tempered(inferred.probabilities, self.spec.temperature)
         novelty = self.familiarity.novelty(inferred.features)
         places = self.familiarity.embedding(inferred.features)

@@ -1,7 +1,7 @@
 """Runs the exported graph. The one place that knows which engine does it; no TensorFlow here."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -44,6 +44,10 @@ class Precision(StrEnum):
 
 PROBABILITIES, FEATURES = "probabilities", "features"
 """Names of a graph's outputs."""
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +100,22 @@ class InferenceGraph:
         """
         return self.infer(batch).probabilities
 
-    def infer(self, batch: NDArray[np.uint8]) -> Inferred:
+    def infer(self, batch: NDArray[np.uint8], meanwhile: Callable[[], None] = _nothing) -> Inferred:
         """Probabilities and feature maps of a batch.
+
+        Args:
+            batch: (n, size, size, 3).
+            meanwhile: called once, in this thread, while an engine with threads of its own runs the graph.
 
         Raises:
             GraphRefused: the engine took the graph and cannot run it.
         """
         if not len(batch):
+            meanwhile()
             return Inferred(np.empty((0, len(CELL_TYPES)), np.float32), np.empty((0, 1, 1, 1), np.float32))
         with self._refusals():
-            parts = [self._engine(batch[start : start + BATCH]) for start in range(0, len(batch), BATCH)]
+            parts = [self._engine(batch[:BATCH], meanwhile)]
+            parts += [self._engine(batch[start : start + BATCH]) for start in range(BATCH, len(batch), BATCH)]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     @contextmanager
@@ -143,7 +153,7 @@ def _joined(parts: Sequence[Inferred]) -> Inferred:
 
 
 class _Engine(Protocol):
-    def __call__(self, batch: NDArray[np.uint8]) -> Inferred:
+    def __call__(self, batch: NDArray[np.uint8], meanwhile: Callable[[], None] = _nothing) -> Inferred:
         """1 to :data:`BATCH` pictures in."""
 
 
@@ -160,7 +170,8 @@ class _OnnxRuntime:
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
-    def __call__(self, batch: NDArray[np.uint8]) -> Inferred:
+    def __call__(self, batch: NDArray[np.uint8], meanwhile: Callable[[], None] = _nothing) -> Inferred:
+        meanwhile()  # before: it computes in the thread that calls it
         probabilities, features = self._session.run((PROBABILITIES, FEATURES), {self._input: batch})
         return Inferred(np.asarray(probabilities, np.float32), np.asarray(features, np.float32))
 
@@ -193,12 +204,12 @@ class _OpenVino:
         with _FIRST_CALL:
             self._compiled[1](self._compiled[1].blank())
 
-    def __call__(self, batch: NDArray[np.uint8]) -> Inferred:
+    def __call__(self, batch: NDArray[np.uint8], meanwhile: Callable[[], None] = _nothing) -> Inferred:
         answers, start = [], 0
         for size in pieces(len(batch)):
             piece = batch[start : start + size]
             filled = piece if len(piece) == size else piece[np.arange(size) % len(piece)]
-            found = self._of(size)(filled)
+            found = self._of(size)(filled, _nothing if start else meanwhile)
             answers.append(Inferred(found.probabilities[: len(piece)], found.features[: len(piece)]))
             start += size
         return answers[0] if len(answers) == 1 else _joined(answers)
@@ -238,14 +249,19 @@ class _FixedBatch:
         """A batch of black pictures."""
         return np.zeros(tuple(self._compiled.input(0).shape), np.uint8)
 
-    def __call__(self, batch: NDArray[np.uint8]) -> Inferred:
+    def __call__(self, batch: NDArray[np.uint8], meanwhile: Callable[[], None] = _nothing) -> Inferred:
         try:
             request = self._idle.get_nowait()
         except Empty:
             request = self._compiled.create_infer_request()
         try:
-            answer = request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+            request.start_async([np.ascontiguousarray(batch)], share_inputs=True)
+            try:
+                meanwhile()
+            finally:
+                request.wait()  # it reads the batch until then
             # copies: the buffers are the next caller's
-            return Inferred(np.array(answer[PROBABILITIES], np.float32), np.array(answer[FEATURES], np.float32))
+            found = (np.array(request.get_tensor(name).data, np.float32) for name in (PROBABILITIES, FEATURES))
+            return Inferred(*found)
         finally:
             self._idle.put(request)

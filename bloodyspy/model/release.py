@@ -1,11 +1,10 @@
 """Which model version the service is to serve: one small file, replaced atomically."""
 
-import os
-import tempfile
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bloodyspy import whole_file
 from bloodyspy.errors import ModelUnavailable, ServiceError
 
 NAME = "bloodyspy"
@@ -51,14 +50,7 @@ def read_release(path: Path) -> Release:
 def write_release(path: Path, release: Release) -> None:
     """Replace the file in one step: a reader sees the old release or the new one, whenever this is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(release.model_dump_json(indent=2) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        whole_file.replace(path, (release.model_dump_json(indent=2) + "\n").encode(), mode=0o644)
     except OSError as exc:
-        Path(temporary).unlink(missing_ok=True)
         raise ServiceError(f"{path} cannot be written: {exc}.") from exc

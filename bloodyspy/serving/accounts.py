@@ -7,10 +7,8 @@ password the file has the argon2 hash; of a key the SHA-256, which is enough: no
 
 import fcntl
 import hashlib
-import os
 import re
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,6 +18,7 @@ from typing import Literal
 from argon2 import PasswordHasher
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from bloodyspy import whole_file
 from bloodyspy.errors import ServiceError, UsersUnavailable
 from bloodyspy.serving.roles import Role
 
@@ -224,19 +223,6 @@ def _changing(path: Path, *, make: bool = False) -> Iterator[UsersFile]:
             found = read_users(path) if path.exists() or not make else UsersFile()
             file = UsersFile(users=dict(found.users), keys=dict(found.keys))
             yield file
-            _write(path, file)
+            whole_file.replace(path, (file.model_dump_json(indent=2) + "\n").encode())
     except OSError as exc:
         raise ServiceError(f"The users file {path} cannot be written: {exc}.") from exc
-
-
-def _write(path: Path, file: UsersFile) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mkstemp gives 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(file.model_dump_json(indent=2) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

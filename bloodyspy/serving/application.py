@@ -1,6 +1,7 @@
 """The FastAPI application: start and stop, request ids, and one table from errors to answers."""
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -95,7 +96,11 @@ def create_application(settings: Settings) -> FastAPI:
             shadow.start()
             keeper.start()
             watching = asyncio.create_task(watchdog.watch(progress, settings.stall_seconds))
+            # What is here by now stays. The garbage collector would look through all of it every few thousand requests,
+            # and whoever is in the house would wait for that.
+            gc.freeze()
             yield
+            gc.unfreeze()
             work.close()
             keeper.stop()
             shadow.stop()

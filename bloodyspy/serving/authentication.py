@@ -1,5 +1,6 @@
 """Whether a password or a key is right. The users file is read again when it changes."""
 
+import functools
 import hmac
 import logging
 import secrets
@@ -20,9 +21,14 @@ logger = logging.getLogger(__name__)
 REMEMBERED = 1024
 """Verified credentials kept as keyed digests, so that argon2's tens of milliseconds are paid once, not per request."""
 
-# Verified for names and keys that do not exist, so that they take as long to refuse as those that do.
-_NOBODY = HASHER.hash(secrets.token_hex())
+# Verified for keys and names that do not exist, so that they take as long to refuse as those that do.
 _NO_KEY = digest(secrets.token_hex())
+
+
+@functools.cache
+def _nobody() -> str:
+    """The hash of no password. Making it takes as long as a sign-in, so it is not made when a process starts."""
+    return HASHER.hash(secrets.token_hex())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,13 @@ class Users:
             UsersUnavailable: there is no usable users file.
         """
         self._read_again()
+        nobody = _nobody()  # whoever comes first waits for it: a name that exists, too
         with self._lock:
             user, stamp = self._file.users.get(name), self._stamp
         if len(password) >= PASSWORD_LENGTH.stop:
             return None
         try:
-            HASHER.verify(user.password if user else _NOBODY, password)
+            HASHER.verify(user.password if user else nobody, password)
         except VerificationError:
             return None
         except InvalidHashError as exc:

@@ -12,7 +12,7 @@ _IN_WORDS = "1 to 24 letters, digits, dots, underscores and dashes, with a lette
 _SCHEMA = {"pattern": f"^({_SHAPE.pattern})?$"}
 
 
-def sent_origin(
+async def sent_origin(
     site: Annotated[
         str,
         Header(alias="X-Site", description="short name of the laboratory; never a person's", json_schema_extra=_SCHEMA),
@@ -25,6 +25,8 @@ def sent_origin(
     ] = "",
 ) -> Origin:
     """Site and instrument, which go into the observation's row; empty where they are not sent.
+
+    Asynchronous though it waits for nothing: FastAPI runs any other dependency in a thread, there and back.
 
     Raises:
         HTTPException: 422, one of them is not short; the sentence does not repeat it, because it may be a name.

@@ -35,6 +35,8 @@ application = create_application(settings)
 @bentoml.service(
     name=NAME,
     workers=settings.workers,
+    # Pictures are judged in several threads at a time: NumPy's own threads would only wait for each other.
+    envs=[{"name": "OPENBLAS_NUM_THREADS", "value": "1"}],
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 LEVEL = 0.95
 
@@ -20,6 +19,8 @@ def clopper_pearson(
     Returns:
         Low and high ends, fractions.
     """
+    from scipy.special import betaincinv  # most of what the service would import for itself at its start
+
     tail = (1 - level) / 2
     failures = trials - successes
     # a Beta distribution needs parameters above 0: where one is not, the end is 0 or 1 and the quantile goes unused

@@ -1,9 +1,9 @@
 """Layers, import weight, the single road for a picture."""
 
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -50,19 +50,17 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert not modules_after("import bloodyspy.cli") & (HEAVY | {"cv2", "PIL", "onnxruntime", "numpy"})
 
 
-def test_help_answers_in_under_a_second() -> None:
+def test_help_answers_with_less_than_a_second_of_work() -> None:
     command = [Path(sys.executable).with_name("bloodyspy"), "--help"]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
-    durations: list[float] = []
-    while len(durations) < 10 and min(durations, default=2.0) >= 1:  # the machine may be busy, the command may not
-        started = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
-        durations.append(time.perf_counter() - started)
-    assert min(durations) < 1
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)  # processor time: the machine may be busy
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 def test_the_service_imports_no_tool_of_the_platform() -> None:
-    assert not modules_after("import bloodyspy.serving.service") & (HEAVY - {"bentoml"})
+    assert not modules_after("import bloodyspy.serving.service") & (HEAVY - {"bentoml"} | {"scipy"})
 
 
 def test_the_classifier_needs_no_tensorflow() -> None:

@@ -30,7 +30,10 @@ from bloodyspy.promotion.events import Approved
 from bloodyspy.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # BentoML's use of pathspec
+pytestmark = [
+    pytest.mark.timeout(1800),
+    pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),  # BentoML's use of pathspec
+]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Server:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=400,
         )
         assert done.returncode == 0, f"prefect {' '.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
@@ -149,33 +152,33 @@ def test_every_flow_is_deployed_and_a_worker_runs_what_the_clock_makes(deployed:
     with running(worker, deployed.folder, deployed.environment, log):
         # by the clock
         drift = found["check-drift"]["id"]
-        wait_until(lambda: bool(deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")), 180, log)
+        wait_until(lambda: bool(deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")), 400, log)
         run = deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")[0]
         assert run["state_type"] == "COMPLETED", log.read_text()[-4000:]
         assert run["auto_scheduled"]
         # on drift: an automation starts the loop, which finds that there are no images
         deployed.emit("bloodyspy.drift")
         loop = found["retrain"]["id"]
-        wait_until(lambda: bool(deployed.runs(loop, "COMPLETED", "FAILED", "CRASHED")), 180, log)
+        wait_until(lambda: bool(deployed.runs(loop, "COMPLETED", "FAILED", "CRASHED")), 400, log)
         assert deployed.runs(loop, "COMPLETED"), log.read_text()[-4000:]
         # on request
         asked = found["promote"]["id"]
         deployed.prefect("deployment", "run", "promote/bloodyspy")
-        wait_until(lambda: bool(deployed.runs(asked, "COMPLETED", "FAILED", "CRASHED")), 180, log)
+        wait_until(lambda: bool(deployed.runs(asked, "COMPLETED", "FAILED", "CRASHED")), 400, log)
         assert deployed.runs(asked, "COMPLETED"), log.read_text()[-4000:]
         # a person is waited for, and answers as Prefect's UI does
         place = settings.root / "params.yaml"
         place.write_text(place.read_text().replace("approval: automatic", "approval: required"))
         coloured.candidate(settings, "good")
         deployed.prefect("deployment", "run", "promote/bloodyspy")
-        wait_until(lambda: bool(deployed.runs(asked, "PAUSED")), 180, log)
+        wait_until(lambda: bool(deployed.runs(asked, "PAUSED")), 400, log)
         (paused,) = deployed.runs(asked, "PAUSED")
         assert registry.champion(settings).number == 1
         refused = deployed.post(f"/flow_runs/{paused['id']}/resume", run_input={"approver": "", "reason": ""})
         assert refused["status"] == "REJECT"
         given = {"approver": "Dr. Rot", "reason": "seen the card"}
         assert deployed.post(f"/flow_runs/{paused['id']}/resume", run_input=given)["status"] == "ACCEPT"
-        wait_until(lambda: len(deployed.runs(asked, "COMPLETED", "FAILED", "CRASHED")) == 2, 180, log)
+        wait_until(lambda: len(deployed.runs(asked, "COMPLETED", "FAILED", "CRASHED")) == 2, 400, log)
         assert len(deployed.runs(asked, "COMPLETED")) == 2, log.read_text()[-4000:]
         assert registry.champion(settings).number == 2
         (answer,) = [e.event for e in trail.entries(settings) if isinstance(e.event, Approved)]
@@ -193,7 +196,7 @@ def test_the_schedules_are_served_from_one_process(deployed: Server) -> None:
     with running(command, deployed.folder, deployed.environment, log):
         wait_until(lambda: len(deployed.deployments("served")) == 11, 120, log)
         drift = deployed.deployments("served")["check-drift"]["id"]
-        wait_until(lambda: bool(deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")), 180, log)
+        wait_until(lambda: bool(deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")), 400, log)
         (run, *_) = deployed.runs(drift, "COMPLETED", "FAILED", "CRASHED")
         assert run["state_type"] == "COMPLETED", log.read_text()[-4000:]
         assert run["auto_scheduled"]

@@ -164,7 +164,7 @@ def test_a_new_model_waits_for_rows_of_its_own(tmp_path: Path, settings: Setting
 @pytest.mark.parametrize("stain", [0.0, 1.0])
 def test_the_report_uses_our_thresholds_and_says_what_the_verdict_says(tmp_path: Path, stain: float) -> None:
     current = live(observed(100, seed=2, stain=stain))
-    check = check_window(observed(400, seed=1), Window(current), RULE, MARKS, tmp_path)
+    check = check_window([observed(400, seed=1)], Window(current), RULE, MARKS, tmp_path)
     thresholds, failed, count = evidence(check)
     assert thresholds == {column.name: column.threshold for column in check.verdict.columns if column.name != FEATURES}
     assert failed == set(check.verdict.drifted_columns)
@@ -178,7 +178,7 @@ def test_the_report_uses_our_thresholds_and_says_what_the_verdict_says(tmp_path:
 
 def test_one_drifted_column_is_enough_for_evidently_too(tmp_path: Path) -> None:
     current = live(observed(100, seed=2)).assign(width=366)  # constant there, another constant here
-    check = check_window(observed(200, seed=1), Window(current), RULE, MARKS, tmp_path)
+    check = check_window([observed(200, seed=1)], Window(current), RULE, MARKS, tmp_path)
     assert check.verdict.drifted_columns == ("width",)
     report = json.loads((check.folder / REPORT_JSON).read_bytes())
     (dataset,) = [test for test in report["tests"] if "column" not in test["metric_config"]["params"]]
@@ -199,19 +199,19 @@ def test_a_report_that_contradicts_the_verdict_is_refused(tmp_path: Path) -> Non
 
 def test_a_window_is_judged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference, current = observed(200, seed=1), live(observed(20, seed=2))
-    first = check_window(reference, Window(current), RULE, MARKS, tmp_path)
+    first = check_window([reference], Window(current), RULE, MARKS, tmp_path)
 
     def refuse(*_: object, **__: object) -> Verdict:
         raise AssertionError("judged again")
 
     with monkeypatch.context() as patch:
         patch.setattr("monitoring.check.judge", refuse)
-        assert check_window(reference, Window(current), RULE, MARKS, tmp_path) == first
+        assert check_window([reference], Window(current), RULE, MARKS, tmp_path) == first
     other_rule = replace(RULE, rate=0.05)
     others = [
-        check_window(reference, Window(current), other_rule, MARKS, tmp_path),
-        check_window(observed(200, seed=3), Window(current), RULE, MARKS, tmp_path),
-        check_window(reference, Window(current.iloc[1:].reset_index(drop=True)), RULE, MARKS, tmp_path),
+        check_window([reference], Window(current), other_rule, MARKS, tmp_path),
+        check_window([observed(200, seed=3)], Window(current), RULE, MARKS, tmp_path),
+        check_window([reference], Window(current.iloc[1:].reset_index(drop=True)), RULE, MARKS, tmp_path),
     ]
     assert len({first.folder, *(check.folder for check in others)}) == 4
 
@@ -245,8 +245,8 @@ def test_sites_and_smears_are_judged_by_themselves(
 def test_history_lists_the_oldest_first_and_names_what_it_cannot_read(tmp_path: Path) -> None:
     assert history(tmp_path / "absent").checks == []
     reference, few = observed(200, seed=1), observed(5, seed=2)
-    late = check_window(reference, Window(live(few)), RULE, MARKS, tmp_path)
-    early = check_window(reference, Window(live(few, seconds=0.5)), RULE, MARKS, tmp_path)
+    late = check_window([reference], Window(live(few)), RULE, MARKS, tmp_path)
+    early = check_window([reference], Window(live(few, seconds=0.5)), RULE, MARKS, tmp_path)
     (tmp_path / ".writing-abc").mkdir()
     (tmp_path / "20200101T000000Z-empty").mkdir()
     (tmp_path / "20200101T000000Z-other").mkdir()
@@ -259,7 +259,7 @@ def test_history_lists_the_oldest_first_and_names_what_it_cannot_read(tmp_path: 
     assert list(newest_first(tmp_path, RUN_OBSERVED)) == [late, early]
     assert list(newest_first(tmp_path, "b" * 32)) == []
     assert "The first check of this model" in early.page.read_text(encoding="utf-8")  # what is later is not its past
-    later = check_window(reference, Window(live(few, seconds=2)), RULE, MARKS, tmp_path)
+    later = check_window([reference], Window(live(few, seconds=2)), RULE, MARKS, tmp_path)
     assert "The last 3 checks of this model" in later.page.read_text(encoding="utf-8")
 
 
@@ -274,7 +274,7 @@ from observed import live, observed, signatures
 from monitoring.drift import Rule
 monitoring.report.render = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 rule = Rule(minimum_rows=50, rate=0.01)
-check_window(observed(200, seed=1), Window(live(observed(100, seed=2))), rule, signatures(), Path(sys.argv[1]))
+check_window([observed(200, seed=1)], Window(live(observed(100, seed=2))), rule, signatures(), Path(sys.argv[1]))
 """
     places = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
@@ -284,7 +284,7 @@ check_window(observed(200, seed=1), Window(live(observed(100, seed=2))), rule, s
     (left,) = tmp_path.iterdir()
     assert history(tmp_path).checks == []
     os.utime(left, (0, 0))  # long ago
-    check = check_window(observed(200, seed=1), Window(live(observed(100, seed=2))), RULE, MARKS, tmp_path)
+    check = check_window([observed(200, seed=1)], Window(live(observed(100, seed=2))), RULE, MARKS, tmp_path)
     assert list(tmp_path.iterdir()) == [check.folder]
     assert sorted(path.name for path in check.folder.iterdir()) == sorted(
         [VERDICT, WINDOW, REPORT, REPORT_JSON, "index.html"]
@@ -295,11 +295,11 @@ def test_each_check_is_a_run_in_the_workspace_that_evidently_opens(tmp_path: Pat
     """By Evidently's own means, in a process that knows nothing of ours."""
     reference, ui = observed(200, seed=1), tmp_path / "evidently"
     windows = [Window(live(observed(100, seed=2, stain=hour), START + timedelta(hours=hour))) for hour in (0, 1)]
-    found = [check_window(reference, window, RULE, MARKS, tmp_path, ui=ui) for window in windows]
+    found = [check_window([reference], window, RULE, MARKS, tmp_path, ui=ui) for window in windows]
     for path in found[0].folder.iterdir():
         path.unlink()
     found[0].folder.rmdir()  # as if killed before it was in its place: judged again, it is the same run
-    check_window(reference, windows[0], RULE, MARKS, tmp_path, ui=ui)
+    check_window([reference], windows[0], RULE, MARKS, tmp_path, ui=ui)
     looked = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
@@ -338,7 +338,7 @@ def test_a_broken_workspace_fails_no_check(tmp_path: Path, caplog: pytest.LogCap
     else:
         (ui / str(project_of(RUN_OBSERVED))).mkdir(parents=True)
         (ui / str(project_of(RUN_OBSERVED)) / "snapshots").write_text("in the way")
-    check = check_window(observed(200, seed=1), window, RULE, MARKS, tmp_path / "drift", ui=ui)
+    check = check_window([observed(200, seed=1)], window, RULE, MARKS, tmp_path / "drift", ui=ui)
     assert check.page.exists()
     assert "not in Evidently's workspace" in caplog.text
 

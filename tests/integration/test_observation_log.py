@@ -1,5 +1,6 @@
 """The observation log on good and on bad days: rows are whole, losses are counted, answers are never lost."""
 
+import asyncio
 import json
 import logging
 import threading
@@ -55,11 +56,11 @@ def test_a_row_says_where_its_picture_comes_from(tmp_path: Path, observation: Ob
 
 @pytest.mark.parametrize("wrong", ["Dr. Anna Muster", "-LAB", "x" * 25, "LAB/2", "LÄB", "LAB\n2"])
 def test_a_site_that_is_no_short_name_is_refused_and_not_repeated(wrong: str) -> None:
-    assert sent_origin("LAB-2", "DM96-1") == Origin("LAB-2", "DM96-1")
-    assert sent_origin() == Origin()
+    assert asyncio.run(sent_origin("LAB-2", "DM96-1")) == Origin("LAB-2", "DM96-1")
+    assert asyncio.run(sent_origin()) == Origin()
     for given, header in (((wrong, ""), "X-Site"), (("", wrong), "X-Instrument")):
         with pytest.raises(HTTPException, match=header) as refused:
-            sent_origin(*given)
+            asyncio.run(sent_origin(*given))
         assert refused.value.status_code == 422
         assert wrong not in refused.value.detail
 

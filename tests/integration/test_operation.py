@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from handmade import make_artefact, make_forgetful
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -109,6 +110,12 @@ def test_workers_add_up(service: Service) -> None:
     assert found["bloodyspy_workers_lost_total"][frozenset()] == 0
     (served_model,) = [dict(key) for key, value in found["bloodyspy_served_model_info"].items() if value]
     assert (served_model["version"], served_model["role"], served_model["run_id"]) == ("1", "release", "0" * 32)
+
+
+def test_numpy_has_one_thread_in_each_worker(service: Service) -> None:
+    children = psutil.Process(service.process).children(recursive=True)
+    workers = [child for child in children if "_bentoml_impl.worker.service" in child.cmdline()]
+    assert [worker.environ().get("OPENBLAS_NUM_THREADS") for worker in workers] == ["1", "1"]
 
 
 def test_nobody_can_make_up_labels(service: Service) -> None:

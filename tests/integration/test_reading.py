@@ -1,5 +1,6 @@
 """Many requests at once through the application: each its own answers in its order, its rows in one piece, or a 429."""
 
+import gc
 import json
 import os
 import signal
@@ -122,6 +123,11 @@ def test_the_largest_request_is_always_let_into_an_empty_house(client: httpx.Cli
     assert MAX_FILES <= PICTURES
     files = [("files", (f"{i}.png", tinted(i % 8))) for i in range(MAX_FILES)]
     assert len(client.post("/v1/classify", files=files).json()["results"]) == MAX_FILES
+
+
+@pytest.mark.usefixtures("client")
+def test_the_collector_passes_over_what_was_there_before_the_first_request() -> None:
+    assert gc.get_freeze_count() > 10 * len(gc.get_objects())
 
 
 def test_a_service_that_is_told_to_stop_finishes_what_it_took_in(place: Path, tmp_path: Path) -> None:

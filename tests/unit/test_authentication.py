@@ -43,10 +43,10 @@ def test_only_what_was_verified_is_remembered(path: Path) -> None:
     users.verify("anna", "correct horse")
     assert users.remembered("anna", "correct horse")
     assert not users.remembered("ann", "acorrect horse")
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(1000):
         users.remembered("anna", "correct horse")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1  # argon2 would take tens of seconds
 
 
 def test_what_is_remembered_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,15 +71,16 @@ def test_a_changed_file_is_read_again_and_nothing_old_is_remembered(path: Path) 
 def test_an_unknown_name_takes_as_long_as_a_wrong_password(path: Path) -> None:
     users = Users(path)
 
-    def fastest(name: str) -> float:
+    def least(name: str) -> float:
+        """Processor seconds: what else the machine does is not in them."""
         durations = []
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.process_time()
             users.verify(name, "not the password")
-            durations.append(time.perf_counter() - started)
+            durations.append(time.process_time() - started)
         return min(durations)
 
-    assert fastest("nobody") > 0.5 * fastest("anna")
+    assert least("nobody") > 0.5 * least("anna")
 
 
 def test_without_a_file_nobody_can_sign_in_and_the_reason_is_told(tmp_path: Path) -> None:
