@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.contenders import started
 from benchmarks.laboratory import Changes, command, declare, repro
+from benchmarks.server import started
 from benchmarks.traffic import Answer, Clinic, Picture, clinic, divided, shifted
 from bloodyspy.adapters import registry
 from bloodyspy.cells import CellType
