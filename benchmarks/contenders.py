@@ -2,31 +2,23 @@
 
 import base64
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import mlflow.pyfunc
 import psutil
 
 from benchmarks.load import Target
+from benchmarks.server import started
 from bloodyspy.adapters import packaging
 from bloodyspy.adapters.pyfunc import IMAGE
 from bloodyspy.serving.accounts import add_user
 from bloodyspy.settings import Settings
 
 OURS, BARE, MLFLOW, KERAS = "bloodyspy", "bare FastAPI", "mlflow models serve", "bare Keras"
-SECONDS = 180
-"""That a server may take until it answers."""
 
 _NAME, _PASSWORD = "bench", "correct horse battery"
 _FORM = f"multipart/form-data; boundary={uuid.uuid4().hex}"
@@ -137,58 +129,3 @@ def _serving(
     place = Path(__file__).resolve().parents[1]
     with started(name, command, environment, place, bodies.with_name("log"), ready) as (url, process, seconds):
         yield Contender(name, Target(url + path, content_type, bodies, authorization), process, seconds)
-
-
-@contextmanager
-def started(
-    name: str, command: Sequence[str], environment: Mapping[str, str], root: Path, log: Path, ready: str
-) -> Iterator[tuple[str, int, float]]:
-    """A server of one thread a worker, from its first answer until the block ends.
-
-    Args:
-        name: for people.
-        command: of Python; the word ``{port}`` stands for a free one.
-        environment: variables beside this process's own.
-        root: the checkout that it runs in, with the code there.
-        log: gets what it prints.
-        ready: path that answers when it is ready.
-
-    Yields:
-        Its address, its process, and the seconds from its command until it was ready.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
-    tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # mlflow starts uvicorn by its name
-    began = time.perf_counter()
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, *(word.format(port=port) if word == "{port}" else word for word in command)],
-            cwd=root,
-            env={**os.environ, **one_thread, "PATH": tools, "PYTHONPATH": str(root), **environment},
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            while not _answers(url + ready):
-                if process.poll() is not None or time.perf_counter() - began > SECONDS:
-                    raise SystemExit(f"{name} did not start:\n{log.read_text(errors='replace')[-4000:]}")
-                time.sleep(0.02)
-            yield url, process.pid, time.perf_counter() - began
-        finally:
-            process.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(20)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5, trust_env=False).is_success
-    except httpx.TransportError:
-        return False

@@ -27,7 +27,8 @@ SIZES = {"full": FULL, "small": SMALL}
 
 def main() -> None:
     """Play it, and keep what came of it."""
-    size = SIZES[os.environ.get("SIZE", "full")]
+    name = os.environ.get("SIZE", "full")
+    size = SIZES[name]
     images = real_images() / "pbc"
     committed(Path.cwd())
     root = Path("var/benchmarks/loop").resolve()
@@ -35,7 +36,7 @@ def main() -> None:
     story = Story(cloned(root), images, size)
     story.play()
     result = {
-        "command": "make bench-loop",
+        "command": f"make bench-loop SIZE={name}",
         "commit": commit(Path.cwd()),
         "machine": machine(),
         "imported": len(story.imported),

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks.contenders import started
 from benchmarks.laboratory import command
+from benchmarks.server import started
 from bloodyspy.cells import CellType
 from bloodyspy.images.corruption import Shift, shift_payload
 from bloodyspy.settings import Settings
