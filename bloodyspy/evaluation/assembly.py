@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from bloodyspy.dataset.holdings import AUDITED, read_labels
+from bloodyspy.dataset.holdings import AUDITED, Statement, read_labels
 from bloodyspy.dataset.manifest import digest as manifest_digest
 from bloodyspy.dataset.manifest import read_manifest
 from bloodyspy.dataset.parallel import in_threads
@@ -221,12 +221,16 @@ def reference(classifier: Classifier, s: Settings, images: pd.DataFrame) -> pd.D
 
     observations = in_threads(observe, list(images["path"]), "Observing the reference")
     frame = pd.DataFrame(rows(observations), columns=list(COLUMNS)).round(dict.fromkeys(STATISTICS, 6))
-    audited = (images["source"] == AUDITED).to_numpy()
-    if audited.any():
-        times = {said.sha256: said.answered for said in read_labels(s.data)}
-        answered = images["sha256"].map(times).where(audited).reset_index(drop=True)
-        frame[ANSWERED] = pd.to_datetime(answered, utc=True, format="ISO8601")
+    if (images["source"] == AUDITED).any():
+        frame[ANSWERED] = answered_at(images, read_labels(s.data)).reset_index(drop=True)
     return frame
+
+
+def answered_at(images: pd.DataFrame, said: Iterable[Statement]) -> pd.Series:
+    """When images of the random audit were answered, in UTC, with the index of ``images``; null for all others."""
+    times = {one.sha256: one.answered for one in said}
+    audited = images["sha256"].where(images["source"] == AUDITED)
+    return pd.to_datetime(audited.map(times), utc=True, format="ISO8601")
 
 
 def _spec(fit: Fit, report: InferenceReport) -> ModelSpec:

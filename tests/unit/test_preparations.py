@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from observed import START, live, observed, signatures
 
+from bloodyspy.dataset.holdings import AUDITED, LABELLED, Statement
+from bloodyspy.evaluation.assembly import answered_at
 from bloodyspy.observation import ANSWERED
 from monitoring.causes import Cause
 from monitoring.drift import Rule, judge
@@ -92,3 +94,12 @@ def test_two_preparations_do_not_raise_the_share_of_false_alarms(kept: Path) -> 
     windows = [observed(100, seed=1000 + trial, stain=2.0 * (trial % 2)) for trial in range(60)]
     drifted = sum(verdict_on(window, of, kept, rule).overall is Overall.DRIFTED for window in windows)
     assert drifted <= 60 * 0.05 + 3 * math.sqrt(60 * 0.05 * 0.95)
+
+
+def test_only_pictures_of_the_audit_have_a_time() -> None:
+    images = pd.DataFrame({"sha256": ["a", "b", "c"], "source": [AUDITED, LABELLED, "a folder"]}, index=[7, 3, 9])
+    answer = ("request", "0", "1", "ig", START.isoformat(), "anna", "ig", START.isoformat())
+    found = answered_at(images, [Statement("a", *answer), Statement("b", *answer)])
+    assert list(found.index) == [7, 3, 9]
+    assert found[7] == START
+    assert found[[3, 9]].isna().all()
