@@ -13,6 +13,9 @@ ROOT = Path(__file__).parents[1]
 # Tools write to the home folder unless told otherwise; their threads must not fight over two cores.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Readline tells these to the workers that run the tests, and then no test says how wide the terminal of a command is.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 # Started in the background by a shell, the tests would ignore interrupts, and so would every command they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -24,6 +27,7 @@ from bloodyspy.params import Params, load_params  # noqa: E402  (the environment
 from bloodyspy.settings import Settings, load_settings  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)  # before the worker writes the groups into the names of its tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several workers share the tests, one file is one worker's, and so are all that use the one clone."""
     for item in items:
