@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ class Clinic:
     url: str
     shown: dict[str, CellType] = field(default_factory=dict)
     """What each picture shows that was sent, by its digest: the reviewers' knowledge."""
+    _requests: Iterator[int] = field(default_factory=count)
 
     def version(self) -> int:
         """The model version that answers now."""
@@ -95,14 +97,18 @@ class Clinic:
             return int(_json(client.get("/v1/model"))["model_version"])
 
     def send(self, pictures: Iterable[Picture]) -> list[Answer]:
-        """Have pictures classified, several a request; their answers in order."""
+        """Have pictures classified, several a request; their answers in order.
+
+        The requests are numbered, so that one key of the audit draws the same answers whenever the same is sent.
+        """
         waiting, answers = list(pictures), []
         self.shown |= {one.digest: one.cell_type for one in waiting}
         with self._signed_in(CLIENT) as client:
             for start in range(0, len(waiting), AT_ONCE):
                 together = waiting[start : start + AT_ONCE]
                 files = [("files", (f"{place}.jpg", one.payload)) for place, one in enumerate(together)]
-                told = _json(client.post("/v1/classify", files=files))
+                named = {"X-Request-ID": f"{CLIENT}-{next(self._requests):06}"}
+                told = _json(client.post("/v1/classify", files=files, headers=named))
                 answers += [
                     Answer(told["model_version"], said["predicted"] == one.cell_type, said["action"])
                     for one, said in zip(together, told["results"], strict=True)
