@@ -33,7 +33,7 @@ lifecycle: $(READY) ## import, validate, version, train, compare, promote, serve
 	$(BIN)/python -m pipelines lifecycle $(if $(DATA),--data "$(DATA)")
 
 test: $(READY) ## run every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## lint, types, layers, and known vulnerabilities of the dependencies
 	$(BIN)/ruff check .

@@ -27,14 +27,6 @@ from bloodyspy.params import Params, load_params  # noqa: E402  (the environment
 from bloodyspy.settings import Settings, load_settings  # noqa: E402
 
 
-@pytest.hookimpl(tryfirst=True)  # before the worker writes the groups into the names of its tests
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several workers share the tests, one file is one worker's, and so are all that use the one clone."""
-    for item in items:
-        group = "clone" if "clone" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _homes(tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("homes")

@@ -1,11 +1,43 @@
-"""The README's story on a clone, with the real tools: what a person sees and does after `make lifecycle`."""
+"""The README on a clone, with the real tools: its commands, and what a person sees and does after `make lifecycle`.
 
+In one file, which is one worker's: the clone is made once.
+"""
+
+import re
 import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
-from story import Clone
+from readme import blocks, end, script
+from story import Clone, environment
 
 pytestmark = pytest.mark.timeout(3600)  # the first one makes the environment and runs the lifecycle
+
+
+def test_the_commands_of_the_readme_run(clone: Clone, tmp_path: Path) -> None:
+    readme = (clone.folder / "README.md").read_text(encoding="utf-8")
+    assert len(blocks(readme)) >= 10
+    assert blocks(readme)[0] == "make lifecycle\n"
+    told = tmp_path / "told"
+    with told.open("wb") as stream:
+        shell = subprocess.Popen(
+            ["bash", "-c", script(readme, tmp_path)],
+            cwd=clone.folder,
+            env=environment(clone.folder),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = shell.wait(timeout=1500)
+        finally:
+            end(shell.pid)
+            shell.wait(timeout=10)
+    said = told.read_text(errors="replace")
+    assert status == 0, said[-6000:]
+    answers = re.findall(r'"predicted":\s*"([a-z ]+)"', said)
+    assert answers == ["platelet", "platelet"], said[-3000:]
 
 
 def test_the_closing_table_says_what_happened(clone: Clone) -> None:

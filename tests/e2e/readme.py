@@ -1,18 +1,12 @@
-"""Every ``bash`` block of the README, in order, in one shell of a clone; servers stay up for the blocks that follow."""
+"""Every ``bash`` block of the README, in order, as one script; servers stay up for the blocks that follow."""
 
 import contextlib
 import os
 import re
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
-
-import pytest
-from story import Clone, environment
-
-pytestmark = pytest.mark.timeout(3600)  # the first one makes the environment and runs the lifecycle
 
 # How a person knows that a server of the README is up: an address to ask, or words in what it prints.
 SERVERS = {
@@ -68,28 +62,3 @@ def script(readme: str, folder: Path) -> str:
     for port in ("5000", "3000", "4200"):
         text = re.sub(rf"(?<=[: ]){port}\b", free_port(), text)
     return text
-
-
-def test_the_commands_of_the_readme_run(clone: Clone, tmp_path: Path) -> None:
-    readme = (clone.folder / "README.md").read_text(encoding="utf-8")
-    assert len(blocks(readme)) >= 10
-    assert blocks(readme)[0] == "make lifecycle\n"
-    told = tmp_path / "told"
-    with told.open("wb") as stream:
-        shell = subprocess.Popen(
-            ["bash", "-c", script(readme, tmp_path)],
-            cwd=clone.folder,
-            env=environment(clone.folder),
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            status = shell.wait(timeout=1500)
-        finally:
-            end(shell.pid)
-            shell.wait(timeout=10)
-    said = told.read_text(errors="replace")
-    assert status == 0, said[-6000:]
-    answers = re.findall(r'"predicted":\s*"([a-z ]+)"', said)
-    assert answers == ["platelet", "platelet"], said[-3000:]
