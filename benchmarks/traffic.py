@@ -142,7 +142,7 @@ def clinic(s: Settings) -> Iterator[Clinic]:
     environment = {
         "BENTOML_HOME": str(s.bentoml_home),
         "BLOODYSPY_USERS_FILE": str(s.state / "users.json"),
-        "BLOODYSPY_KEEP_IMAGES": "review",
+        "BLOODYSPY_KEEP_IMAGES": "all",
     }
     for name in (CLIENT, *REVIEWERS):
         role = "classify" if name == CLIENT else "review"

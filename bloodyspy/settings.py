@@ -19,7 +19,7 @@ class Keep(StrEnum):
 
     NONE = "none"
     REVIEW = "review"
-    """Those that a person is to look at, and those of the random audit."""
+    """Those that the policy sends to a person, and those of the random audit."""
     ALL = "all"
 
 

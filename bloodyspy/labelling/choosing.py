@@ -35,14 +35,15 @@ class Laid:
     settled: int
     """Pictures that they agree on."""
     hidden: int
-    """Answers worth a look whose images are not kept."""
+    """Pictures worth a look whose images are not kept."""
 
 
 def lay_out(s: Settings, p: Params) -> Laid:
     """Make the queue anew and put it where the service reads it; the first call begins the random audit.
 
     The audit comes first, in the order of its draw: as much of it as people get done is a random sample itself. The
-    others follow by what they teach (:func:`worth`); a picture that was sent several times is there once.
+    others follow by what they teach (:func:`worth`); a picture that was sent several times is there once. Of what the
+    policy rejected half of the places at most: it may be a stain to learn, or a flood of pictures of nothing.
 
     Raises:
         LabellingError: the audit's file is damaged, the labels cannot be read, or something cannot be written.
@@ -51,7 +52,7 @@ def lay_out(s: Settings, p: Params) -> Laid:
     """
     drawn, now = declare(s, p.labelling.audit_share), datetime.now(UTC)
     since = now - timedelta(days=s.keep_days)
-    frame, opinions = answered(s, since).given, Opinions(s.labels).refresh()
+    frame, opinions = answered(s, since).frame, Opinions(s.labels).refresh()
     keys: list[Key] = list(frame["key"])
     said = {key: [one.label for one in opinions.of(key) if one.label] for key in opinions.pictures()}
     audited = [drawn.holds(key.request_id, key.picture, time) for key, time in zip(keys, frame["time"], strict=True)]
@@ -79,7 +80,7 @@ def reasons(
     said: Mapping[Key, Sequence[Label]],
     unsure: float,
 ) -> list[tuple[Why, ...]]:
-    """Why each answer is worth a look; nothing where it is not.
+    """Why each picture is worth a look; nothing where it is not.
 
     Args:
         frame: of :func:`~bloodyspy.labelling.answers.answered`, n rows.
@@ -95,6 +96,7 @@ def reasons(
             Why.AUDIT: drawn,
             Why.REVIEW: row["action"] == Action.REVIEW,
             Why.DISAGREEMENT: shadow.get(row["key"], row["predicted"]) != row["predicted"],
+            Why.REJECTED: row["action"] == Action.REJECT,
             Why.NOVELTY: not _NOVEL.isdisjoint(str(row["reasons"]).split()),
             Why.UNSURE: row["confidence"] < unsure,
             Why.SUSPECT: any(row[f"p_{label}"] < DOUBTED for label in labels),
@@ -123,15 +125,17 @@ def worth(
 def _limited(
     keys: Sequence[Key], shown: Sequence[int], why: Sequence[tuple[Why, ...]], images: Mapping[Key, str], most: int
 ) -> tuple[Item, ...]:
-    """The whole audit, and of the others as many as may be, each image once."""
+    """The whole audit, and of the others as many as may be, half of them rejected at most; each image once."""
     items: list[Item] = []
     seen: set[str] = set()
-    audited = 0
+    others = rejected = 0
     for i in shown:
         key = keys[i]
-        digest, drawn = images[key], Why.AUDIT in why[i]
-        if drawn or (digest not in seen and len(items) - audited < most):
+        digest, drawn, refused = images[key], Why.AUDIT in why[i], Why.REJECTED in why[i]
+        room = others < most and not (refused and rejected >= most // 2)
+        if drawn or (digest not in seen and room):
             items.append(Item(request_id=key.request_id, picture=key.picture, sha256=digest, why=why[i]))
             seen.add(digest)
-            audited += drawn
+            others += not drawn
+            rejected += refused and not drawn
     return tuple(items)

@@ -21,6 +21,7 @@ class Why(StrEnum):
     AUDIT = "audit"
     REVIEW = "review"
     DISAGREEMENT = "disagreement"
+    REJECTED = "rejected"
     NOVELTY = "novelty"
     UNSURE = "unsure"
     SUSPECT = "suspect"
@@ -35,6 +36,7 @@ _SENTENCES = {
     Why.AUDIT: "It was drawn by chance: the accuracy of the live answers is measured on such pictures.",
     Why.REVIEW: "The model's policy asks for a person.",
     Why.DISAGREEMENT: "The model in the shadow answered otherwise.",
+    Why.REJECTED: "The model's policy refused it: another preparation, or perhaps no cell at all.",
     Why.NOVELTY: "It is unlike the cells that the model has learnt.",
     Why.UNSURE: "The model was not sure of its answer.",
     Why.SUSPECT: "The model doubts the label that it was given.",

@@ -178,13 +178,12 @@ def test_the_audit_comes_first_and_then_what_teaches_most(project: Project, para
     frame.loc[60, ["action", "reasons"]] = ["review", "unfamiliar"]
     frame.loc[60, "novelty"] = 0.9
     frame.loc[70, "confidence"] = 0.5
-    frame.loc[[80, 81], "action"] = "reject"
+    frame.loc[[80, 81], ["action", "novelty"]] = ["reject", 0.95]
     project.answer(frame)
     project.answer(frame.iloc[[90]].assign(predicted=str(MONOCYTE)), shadow=True, kept=False)
     project.say("anna", "request-95", MONOCYTE)
     laid = lay_out(project.s, with_params(params, audit_share=0.1))
     drawn = {f"request-{i}" for i in range(200) if audit.holds(f"request-{i}", 0, NOW)}
-    drawn -= {"request-80", "request-81"}
     first = [item.request_id for item in laid.queue.items[: len(drawn)]]
     assert set(first) == drawn
     assert first == sorted(first, key=lambda one: audit.position(one, 0))
@@ -193,6 +192,8 @@ def test_the_audit_comes_first_and_then_what_teaches_most(project: Project, para
         "request-60": (Why.REVIEW, Why.NOVELTY),
         "request-50": (Why.REVIEW,),
         "request-90": (Why.DISAGREEMENT,),
+        "request-80": (Why.REJECTED,),
+        "request-81": (Why.REJECTED,),
         "request-95": (Why.SUSPECT,),
         "request-70": (Why.UNSURE,),
     }
@@ -231,6 +232,19 @@ def test_a_picture_without_its_image_or_with_two_is_not_shown(project: Project, 
     laid = lay_out(project.s, with_params(params, audit_share=0.0))
     assert {item.request_id for item in laid.queue.items} == {"request-1", "request-2"}
     assert laid.hidden == 2
+
+
+def test_what_is_rejected_takes_half_of_the_places_at_most(project: Project, params: Params) -> None:
+    """A flood of pictures of nothing hides nothing else; the audit draws among them as among all."""
+    audit = begin(project.s, 0.1)
+    frame = answers(100, confidence=0.5)
+    frame.loc[:59, ["action", "novelty"]] = ["reject", 1.0]
+    project.answer(frame)
+    laid = lay_out(project.s, with_params(params, audit_share=0.1, queue=20))
+    drawn = {f"request-{i}" for i in range(100) if audit.holds(f"request-{i}", 0, NOW)}
+    assert {item.request_id for item in laid.queue.items if Why.AUDIT in item.why} == drawn
+    others = [Why.REJECTED in item.why for item in laid.queue.items if Why.AUDIT not in item.why]
+    assert others == [True] * 10 + [False] * 10
 
 
 def test_worth_rises_with_doubt(project: Project) -> None:
