@@ -51,7 +51,7 @@ from monitoring.history import newest_checks
 from monitoring.verdict import Overall, Verdict
 
 KIND, SEVERITY = Shift.STAIN, 3
-"""At 5 two thirds of the pictures are rejected by the first champion: nobody would wait for a drift check then."""
+"""At 5 the first champion rejects two thirds of the pictures: people would notice without a drift check."""
 GOOD, HASTY = "efficientnet_lite0", "hasty"
 WINDOW = 200
 AFTER = 32
