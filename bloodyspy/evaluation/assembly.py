@@ -139,7 +139,9 @@ class Training(BaseModel):
 def _choose(building: Path, fit: Fit, parts: Mapping[str, pd.DataFrame], s: Settings, p: Params) -> InferenceReport:
     typical, _ = _labelled(fit, choose_pictures(parts["train"], _TYPICAL), s, p)
     validation, calibration = (_labelled(fit, parts[part], s, p) for part in ("validation", "calibration"))
-    return precision.choose(building / artifact.NETWORK, building, typical, validation, calibration, s.threads)
+    most_differ = p.promotion.limits.export
+    network = building / artifact.NETWORK
+    return precision.choose(network, building, typical, validation, calibration, most_differ, s.threads)
 
 
 def _fit_policy(building: Path, spec: ModelSpec, parts: Mapping[str, pd.DataFrame], s: Settings, p: Params) -> None:

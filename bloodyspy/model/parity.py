@@ -31,6 +31,8 @@ class Parity:
 
     max_difference: float
     classes_differ: int
+    images: int
+    """Of the validation part, that were compared."""
     quality: Quality
 
 
@@ -70,25 +72,31 @@ def compare(
     return Parity(
         max_difference=float(np.abs(expected[0] - found[0]).max()),
         classes_differ=int((expected[0].argmax(axis=1) != found[0].argmax(axis=1)).sum()),
+        images=len(labels),
         quality=quality(labels, found[0], calibration_labels, found[1]),
     )
 
 
-def judge(precision: Precision, parity: Parity, baseline: Quality) -> tuple[bool, str]:
+def judge(precision: Precision, parity: Parity, baseline: Quality, most_differ: float) -> tuple[bool, str]:
     """Whether a variant may serve, and the reason in words.
 
     Args:
         precision: float32 has to be the network but for rounding; a reduced precision has to be as good.
         parity: its answers beside those of Keras.
         baseline: what Keras' own answers are worth.
+        most_differ: share of the pictures that a reduced precision may give another class: what the promotion gate
+            will allow, or it would refuse a network for its export where another export is at hand.
     """
     if precision is Precision.FLOAT32:
         what = f"{parity.classes_differ} classes differ, probabilities by up to {parity.max_difference:.1g}"
         return parity.classes_differ == 0 and parity.max_difference <= TOLERANCE, what
     lost = baseline.balanced_accuracy - parity.quality.balanced_accuracy
     risen = parity.quality.ece - baseline.ece
-    what = f"balanced accuracy {_points(-lost)}, calibration error {_points(risen)}"
-    return lost <= ALLOWED and risen <= ALLOWED, what
+    what = (
+        f"balanced accuracy {_points(-lost)}, calibration error {_points(risen)}, "
+        f"another class in {parity.classes_differ} of {parity.images}"
+    )
+    return lost <= ALLOWED and risen <= ALLOWED and parity.classes_differ / parity.images <= most_differ, what
 
 
 def _points(difference: float) -> str:

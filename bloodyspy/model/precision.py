@@ -35,15 +35,16 @@ def choose(
     calibrate_on: NDArray[np.uint8],
     validation: Labelled,
     calibration: Labelled,
+    most_differ: float,
     threads: int = 1,
 ) -> InferenceReport:
     """Export a network, hold every runtime and precision against Keras, time them, and choose which serves.
 
     A float32 graph is refused if a probability differs by more than 1e-4 or any class differs; a reduced precision if
-    balanced accuracy falls or calibration error rises by more than 0.2 points. What another engine or
-    precision fails at is left out. Of those that remain, the one fastest in batches of 32 serves, unless it is slower
-    than float32 on a single picture. Writes graph.onnx into ``folder``, and graph.int8.onnx where a runtime was let
-    through with it.
+    balanced accuracy falls or calibration error rises by more than 0.2 points, or more classes differ than may. What
+    another engine or precision fails at is left out. Of those that remain, the one fastest in batches of 32 serves,
+    unless it is slower than float32 on a single picture. Writes graph.onnx into ``folder``, and graph.int8.onnx where
+    a runtime was let through with it.
 
     Args:
         network: network.keras.
@@ -51,6 +52,7 @@ def choose(
         calibrate_on: pictures of the training part that the ranges of the eight-bit graph are taken from.
         validation: what is compared.
         calibration: what each variant's temperature is fitted on.
+        most_differ: share of the validation pictures that a reduced precision may give another class.
         threads: of one inference.
 
     Raises:
@@ -78,7 +80,7 @@ def choose(
             logger.warning("%s in %s is left out: %s", precision, runtime, exc)
             continue
         if not graphs:  # the first, float32 in ONNX Runtime, has to be the network; the others may fail
-            accepted, reason = judge(precision, parity, baseline)
+            accepted, reason = judge(precision, parity, baseline, most_differ)
             if not accepted:
                 raise ExportMismatch(f"{folder / GRAPH} is not {network}: {reason}. Choose another network.")
             _quantize(folder, calibrate_on)
@@ -86,7 +88,7 @@ def choose(
         compared.append((runtime, precision, file, parity))
     speeds = measure(graphs, validation[0][:32])
     variants = tuple(
-        _variant(runtime, precision, folder / file, parity, baseline, speed)
+        _variant(runtime, precision, folder / file, parity, baseline, most_differ, speed)
         for (runtime, precision, file, parity), speed in zip(compared, speeds, strict=True)
     )
     if not any(variant.accepted and variant.file == GRAPH_INT8 for variant in variants):
@@ -119,9 +121,15 @@ def _quantize(folder: Path, pictures: NDArray[np.uint8]) -> None:
 
 
 def _variant(
-    runtime: Runtime, precision: Precision, file: Path, parity: Parity, baseline: Quality, speed: Speed
+    runtime: Runtime,
+    precision: Precision,
+    file: Path,
+    parity: Parity,
+    baseline: Quality,
+    most_differ: float,
+    speed: Speed,
 ) -> Variant:
-    accepted, reason = judge(precision, parity, baseline)
+    accepted, reason = judge(precision, parity, baseline, most_differ)
     return Variant(
         runtime=runtime,
         precision=precision,

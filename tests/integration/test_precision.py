@@ -21,6 +21,7 @@ from bloodyspy.model.precision import choose
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 VALIDATION, CALIBRATION = pictures(8, seed=3), pictures(6, seed=4)
+MOST_DIFFER = 0.05
 TYPICAL = pictures(8, seed=5)[0]
 
 
@@ -32,7 +33,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def chosen(network: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, InferenceReport]:
     folder = tmp_path_factory.mktemp("chosen")
-    return folder, choose(network, folder, TYPICAL, VALIDATION, CALIBRATION)
+    return folder, choose(network, folder, TYPICAL, VALIDATION, CALIBRATION, MOST_DIFFER)
 
 
 def test_every_runtime_and_precision_is_measured(chosen: tuple[Path, InferenceReport]) -> None:
@@ -73,14 +74,14 @@ def test_an_export_that_succeeds_and_is_wrong_is_refused(
     other = saved("small_cnn", tmp_path / "other.keras", seed=2)
     monkeypatch.setattr(precision, "export", lambda _network, graph: export(other, graph))
     with pytest.raises(ExportMismatch, match="classes differ"):
-        choose(network, tmp_path, TYPICAL, VALIDATION, CALIBRATION)
+        choose(network, tmp_path, TYPICAL, VALIDATION, CALIBRATION, MOST_DIFFER)
 
 
 def test_eight_bits_calibrated_on_the_wrong_pictures_are_refused(
     network: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="bloodyspy"):
-        report = choose(network, tmp_path, np.zeros_like(TYPICAL), VALIDATION, CALIBRATION)
+        report = choose(network, tmp_path, np.zeros_like(TYPICAL), VALIDATION, CALIBRATION, MOST_DIFFER)
     refused = [variant for variant in report.variants if variant.precision is Precision.INT8]
     assert refused
     assert not any(variant.accepted for variant in refused)
@@ -96,7 +97,7 @@ def test_a_graph_that_onnx_runtime_does_not_take_is_refused_by_name(
     monkeypatch.setattr(precision, "export", lambda _network, graph: graph.write_bytes(b"no graph"))
     monkeypatch.setattr(precision, "answers", lambda _network, images: np.full((len(images), 8), 1 / 8, np.float32))
     with pytest.raises(ExportMismatch, match=f"{tmp_path / GRAPH} is not {network}.*onnxruntime does not take"):
-        choose(network, tmp_path, TYPICAL, VALIDATION, CALIBRATION)
+        choose(network, tmp_path, TYPICAL, VALIDATION, CALIBRATION, MOST_DIFFER)
 
 
 def test_without_eight_bits_the_others_serve(
@@ -108,7 +109,7 @@ def test_without_eight_bits_the_others_serve(
     monkeypatch.setattr(precision, "export", lambda _network, graph: write_graph(graph, SIZE))
     monkeypatch.setattr(precision, "answers", lambda _network, images: InferenceGraph(tmp_path / GRAPH)(images))
     monkeypatch.setattr(precision, "quantize", failing)
-    report = choose(tmp_path / "network.keras", tmp_path, TYPICAL, VALIDATION, CALIBRATION)
+    report = choose(tmp_path / "network.keras", tmp_path, TYPICAL, VALIDATION, CALIBRATION, MOST_DIFFER)
     assert Precision.INT8 not in {variant.precision for variant in report.variants}
     assert {variant.runtime for variant in report.variants} == set(Runtime)
     assert "int8 is left out: this operator cannot be quantized" in caplog.text
@@ -117,4 +118,4 @@ def test_without_eight_bits_the_others_serve(
 
 def test_nothing_is_compared_with_nothing(network: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportMismatch, match="no pictures"):
-        choose(network, tmp_path, TYPICAL, (VALIDATION[0][:0], VALIDATION[1][:0]), CALIBRATION)
+        choose(network, tmp_path, TYPICAL, (VALIDATION[0][:0], VALIDATION[1][:0]), CALIBRATION, MOST_DIFFER)
