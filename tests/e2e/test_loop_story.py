@@ -1,7 +1,6 @@
 """The story of the loop on real images at a small size: every step a command of the platform, in a clone of its own.
 
-Asked for by BLOODYSPY_TEST_STORY=1: it takes ten minutes of two quiet cores, and each telling draws another audit, so
-that the gate and the watch may for once decide otherwise.
+Asked for by BLOODYSPY_TEST_STORY=1: it takes a quarter of an hour of two quiet cores.
 """
 
 import os
