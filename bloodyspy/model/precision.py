@@ -11,7 +11,7 @@ from bloodyspy.model.artifact import GRAPH, GRAPH_INT8
 from bloodyspy.model.export import answers, export
 from bloodyspy.model.inference import InferenceGraph, Precision, Runtime, computes_bfloat16
 from bloodyspy.model.inference_report import InferenceReport, Variant, fastest
-from bloodyspy.model.parity import Parity, Quality, compare, judge, quality
+from bloodyspy.model.parity import Parity, compare, judge, quality
 from bloodyspy.model.quantization import quantize
 from bloodyspy.model.timing import Speed, machine, measure, memory, overflows_eight_bits
 
@@ -64,7 +64,7 @@ def choose(
     expected = tuple(answers(network, images) for images, _ in (validation, calibration))
     baseline = quality(validation[1], expected[0], calibration[1], expected[1])
     graphs: list[InferenceGraph] = []
-    compared: list[tuple[Runtime, Precision, str, Parity]] = []
+    compared: list[tuple[Runtime, Precision, str, Parity, tuple[bool, str]]] = []
     for runtime, precision, file in _KINDS:
         if precision is Precision.BFLOAT16 and not computes_bfloat16():
             continue
@@ -79,17 +79,17 @@ def choose(
                 raise ExportMismatch(f"{folder / file} is not {network}: {exc}") from exc
             logger.warning("%s in %s is left out: %s", precision, runtime, exc)
             continue
+        accepted, reason = judge(precision, parity, baseline, most_differ)
         if not graphs:  # the first, float32 in ONNX Runtime, has to be the network; the others may fail
-            accepted, reason = judge(precision, parity, baseline, most_differ)
             if not accepted:
                 raise ExportMismatch(f"{folder / GRAPH} is not {network}: {reason}. Choose another network.")
             _quantize(folder, calibrate_on)
         graphs.append(graph)
-        compared.append((runtime, precision, file, parity))
+        compared.append((runtime, precision, file, parity, (accepted, reason)))
     speeds = measure(graphs, validation[0][:32])
     variants = tuple(
-        _variant(runtime, precision, folder / file, parity, baseline, most_differ, speed)
-        for (runtime, precision, file, parity), speed in zip(compared, speeds, strict=True)
+        _variant(runtime, precision, folder / file, parity, judged, speed)
+        for (runtime, precision, file, parity, judged), speed in zip(compared, speeds, strict=True)
     )
     if not any(variant.accepted and variant.file == GRAPH_INT8 for variant in variants):
         (folder / GRAPH_INT8).unlink(missing_ok=True)
@@ -121,15 +121,9 @@ def _quantize(folder: Path, pictures: NDArray[np.uint8]) -> None:
 
 
 def _variant(
-    runtime: Runtime,
-    precision: Precision,
-    file: Path,
-    parity: Parity,
-    baseline: Quality,
-    most_differ: float,
-    speed: Speed,
+    runtime: Runtime, precision: Precision, file: Path, parity: Parity, judged: tuple[bool, str], speed: Speed
 ) -> Variant:
-    accepted, reason = judge(precision, parity, baseline, most_differ)
+    accepted, reason = judged
     return Variant(
         runtime=runtime,
         precision=precision,

@@ -235,7 +235,7 @@ def test_a_picture_without_its_image_or_with_two_is_not_shown(project: Project, 
 
 
 def test_what_is_rejected_takes_half_of_the_places_at_most(project: Project, params: Params) -> None:
-    """A flood of pictures of nothing hides nothing else; the audit draws among them as among all."""
+    """A flood of pictures of nothing leaves the others their half; the audit draws among them as among all."""
     audit = begin(project.s, 0.1)
     frame = answers(100, confidence=0.5)
     frame.loc[:59, ["action", "novelty"]] = ["reject", 1.0]
