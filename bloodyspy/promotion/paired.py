@@ -76,17 +76,16 @@ def score_statistic(counted: Counted, difference: float) -> float:
     # The likeliest shares are share / (1 + tilt * distance). The tilt can go no further than where an end of the range,
     # seen or not, would get a weight below nothing; what is then missing of 1 lies at that end.
     end = (-1.0 if mean > 0 else 1.0) - difference
-    furthest = -1 / end
+    furthest = -1 / end * (1 - 1e-12)  # there itself one would divide by nothing
 
     def left_over(tilt: float) -> float:
         return float(share @ (distance / (1 + tilt * distance)))
 
-    at_end = np.isclose(distance, end)
-    if not at_end.any() and left_over(furthest) * np.sign(mean) >= 0:
+    if left_over(furthest) * np.sign(mean) >= 0:
         likeliest = share / (1 + furthest * distance)
         variance = float(likeliest @ distance**2 + (1 - likeliest.sum()) * end**2)
     else:
-        tilt = brentq(left_over, 0.0, furthest * (1 - 1e-12))
+        tilt = brentq(left_over, 0.0, furthest)
         variance = float((share / (1 + tilt * distance)) @ distance**2)
     return float(mean / np.sqrt(variance / counted.n))
 
@@ -102,7 +101,7 @@ def balanced_score_statistic(classes: Sequence[Counted], difference: float) -> f
         difference: of their mean, strictly between -1 and 1.
     """
     gain = float(np.mean([counted.mean for counted in classes]))
-    if gain == difference:
+    if abs(gain - difference) < _ROUNDING:  # a mean of eighths: no nearer ones differ
         return 0.0
 
     def too_high(multiplier: float) -> float:

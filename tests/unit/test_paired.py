@@ -40,6 +40,20 @@ many = st.lists(shares, min_size=1, max_size=300).map(lambda values: Counted.of(
 margins = st.floats(0.005, 0.5)
 
 
+@given(many, margins)
+def test_any_differences_have_a_p_value(counted: Counted, margin: float) -> None:
+    assert 0 <= not_worse(counted, margin) <= 1
+    assert 0 <= balanced_not_worse([counted, counted], margin) <= 1
+
+
+def test_rounding_stops_no_decision() -> None:
+    """Where the likeliest distribution lies at the edge of what is possible, and where two sums are nearly the same."""
+    at_the_edge = Counted(np.array([-0.75, -0.5, 0.0, 0.75]), np.array([1, 1, 150, 2]))
+    assert not_worse(at_the_edge, 0.02) == pytest.approx(norm.sf(score_statistic(at_the_edge, -0.02 + 1e-7)), abs=1e-5)
+    gains = [Counted.of(np.full(100, gain)) for gain in (0.1, 0.2, -0.3)] + [Counted.of(np.zeros(100))] * 5
+    assert balanced_not_worse(gains, 0) == 0.5
+
+
 def test_tango_s_interval_of_the_published_example() -> None:
     # airway hyper-responsiveness before and after transplantation, as in Fagerland, Lydersen and Laake (2014),
     # Statistics in Medicine 33:2850: 1 child changed one way and 7 the other, of 21; Tango's interval there
