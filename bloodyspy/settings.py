@@ -224,7 +224,9 @@ class Settings(BaseSettings):
 
 
 def _without_password(uri: str) -> str:
-    return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", uri)
+    # to the last @: a password may hold a slash, or an @ that should have been escaped
+    hidden = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", uri)
+    return re.sub(r"(?<=[?&]password=)[^&]*", "***", hidden)
 
 
 def load_settings() -> Settings:
