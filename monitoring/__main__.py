@@ -1,21 +1,18 @@
 """``python -m monitoring``: the drift checks so far; with a word behind it, the store of observations."""
 
-import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from bloodyspy.errors import BloodySpyError
+from bloodyspy.cli.terminal import console, run
 from bloodyspy.observation import Origin
 from bloodyspy.params import load_params
 from bloodyspy.settings import load_settings
 from monitoring.history import history
 
 app = typer.Typer(add_completion=False, help="The drift checks so far, oldest first, and the store of observations.")
-console = Console()
 
 
 @app.callback(invoke_without_command=True)
@@ -100,16 +97,12 @@ def expire() -> None:
 
 
 def _say(words: str) -> None:
-    console.print(words, soft_wrap=True, markup=False, highlight=False)
+    console.print(words, soft_wrap=True, highlight=False)
 
 
 def main() -> None:
-    """Entry point: errors of ours are one sentence and exit code 1."""
-    try:
-        app()
-    except BloodySpyError as exc:
-        Console(stderr=True).print(f"[bold red]error[/]: {exc}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+    """Entry point."""
+    run(app)
 
 
 if __name__ == "__main__":

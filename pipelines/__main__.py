@@ -1,16 +1,14 @@
 """``python -m pipelines FLOW``: each flow by hand, in this process, with no server to start first."""
 
-import sys
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
-from bloodyspy.errors import BloodySpyError, PromotionError
+from bloodyspy.cli.terminal import console, run
+from bloodyspy.errors import PromotionError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The flows, run here and now.")
-console = Console()
 
 Source = Annotated[str | None, typer.Option("--data", help="a folder, zip, URL, `synthetic` or `pbc` to import first")]
 Checksum = Annotated[str | None, typer.Option(help="SHA-256 of the archive; required for a URL")]
@@ -61,7 +59,7 @@ def approve(
     except ValidationError as exc:
         raise PromotionError("An answer needs a name and a reason: that is what the audit log keeps.") from exc
     done, waited = answer(version, given, settings)
-    console.print(f"{done.words} Recorded.", soft_wrap=True, markup=False)
+    console.print(f"{done.words} Recorded.", soft_wrap=True)
     if waited:
         console.print("The flow run that waits was told.")
     else:
@@ -80,7 +78,6 @@ def rollback(
     console.print(
         f"Version {done.version} answers; its golden answers are those of its assembly. {done.words}",
         soft_wrap=True,
-        markup=False,
     )
 
 
@@ -91,7 +88,7 @@ def check_drift() -> None:
 
     check = flow()
     kind = " (synthetic: the model was trained on drawn cells)" if check.verdict.synthetic else ""
-    console.print(f"[bold]{check.verdict.overall}[/]{kind}: {check.verdict.reason}\n{check.page}", soft_wrap=True)
+    console.print(f"{check.verdict.overall}{kind}: {check.verdict.reason}\n{check.page}", soft_wrap=True)
 
 
 @app.command()
@@ -120,7 +117,7 @@ def retrain(
     """The loop: train anew where there is a reason, and promote what comes of it."""
     from pipelines.retrain import retrain as flow
 
-    console.print(flow(reason).words, soft_wrap=True, markup=False)
+    console.print(flow(reason).words, soft_wrap=True)
 
 
 @app.command()
@@ -129,7 +126,7 @@ def watch() -> None:
     from pipelines.watch import watch as flow
 
     found = flow()
-    console.print(found.words if found else "Nobody is watched.", soft_wrap=True, markup=False)
+    console.print(found.words if found else "Nobody is watched.", soft_wrap=True)
 
 
 @app.command()
@@ -148,16 +145,12 @@ def lifecycle(source: Source = None, checksum: Checksum = None) -> None:
 
     done = flow(source, checksum)
     console.print(summary.lifecycle(done))
-    console.print(summary.commands(done), soft_wrap=True, highlight=False, markup=False)
+    console.print(summary.commands(done), soft_wrap=True, highlight=False)
 
 
 def main() -> None:
-    """Entry point: errors of ours are one sentence and exit code 1."""
-    try:
-        app()
-    except BloodySpyError as exc:
-        Console(stderr=True).print(f"[bold red]error[/]: {exc}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+    """Entry point."""
+    run(app)
 
 
 if __name__ == "__main__":

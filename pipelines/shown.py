@@ -122,5 +122,6 @@ def loop(s: Settings) -> None:
             key = None
         more = f"[{key}](/artifacts/key/{key})" if key and link.when else ""
         when = f"{link.when:%Y-%m-%d %H:%M} UTC" if link.when else ""
-        rows.append(f"| {link.name} | {when} | {link.words.replace('|', '/')} | {more} |")
+        words = " ".join(link.words.replace("|", "/").split())  # one line, or the table ends in its middle
+        rows.append(f"| {link.name} | {when} | {words} | {more} |")
     create_markdown_artifact("\n".join(rows), key="loop", description="The newest loop")

@@ -1,6 +1,5 @@
 """What a flow did, as tables for a terminal."""
 
-from rich.markup import escape
 from rich.table import Table
 
 from bloodyspy.evaluation.comparison import Comparison
@@ -25,9 +24,9 @@ def promotion(done: Promotion) -> Table:
     """The decision, criterion by criterion."""
     table = Table("criterion", "", title=_decided(done.decision, done.was_champion), title_justify="left")
     for criterion in done.decision.criteria if done.decision else ():
-        table.add_row(("met" if criterion.passed else "NOT MET"), escape(criterion.sentence))
+        table.add_row(("met" if criterion.passed else "NOT MET"), criterion.sentence)
     if done.approval is not None:
-        table.add_row("approved" if done.approval.approved else "REJECTED", escape(done.approval.words))
+        table.add_row("approved" if done.approval.approved else "REJECTED", done.approval.words)
     return table
 
 

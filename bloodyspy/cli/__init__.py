@@ -5,17 +5,13 @@ package (``monitoring``, ``pipelines``) adds its commands by entry points, so th
 """
 
 import logging
-import sys
 from importlib.metadata import entry_points
-from typing import NoReturn
 
 import typer
 from rich.logging import RichHandler
-from rich.markup import escape
 
 from bloodyspy.cli import custody, data, keeping, keys, labels, models, promotion, smear, stages, users
-from bloodyspy.cli.terminal import errors
-from bloodyspy.errors import BloodySpyError, full_disk
+from bloodyspy.cli.terminal import errors, run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keeps a blood-cell image classifier good.")
 for _group in (stages, models, smear, promotion, custody, keeping):
@@ -37,25 +33,11 @@ def whole() -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point: errors of ours, and a full disk, are one sentence and exit code 1, never a traceback."""
+    """Entry point."""
     logging.basicConfig(
         level=logging.WARNING,
         format="%(message)s",
         handlers=[RichHandler(console=errors, show_path=False, show_level=False, log_time_format="%H:%M:%S")],
     )
     logging.getLogger("bloodyspy").setLevel(logging.INFO)
-    try:
-        whole()()
-    except BloodySpyError as exc:
-        _fail(str(exc))
-    except Exception as exc:
-        full = full_disk(exc)
-        if full is None:
-            raise
-        place = f" for {full.filename}" if full.filename else ""
-        _fail(f"No space is left{place}. Free some and run the same command again: training goes on where it was.")
-
-
-def _fail(sentence: str) -> NoReturn:
-    errors.print(f"[bold red]error[/]: {escape(sentence)}", highlight=False, soft_wrap=True)
-    sys.exit(1)
+    run(whole())

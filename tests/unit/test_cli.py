@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.table import Table
 
 from bloodyspy import cli
+from bloodyspy.cli import terminal
 from bloodyspy.errors import BloodySpyError
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +33,21 @@ def said(error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 def test_an_error_is_said_as_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     sentence = "slides[a]/x.png, a[/b].png and :warning:.png are not there."
     assert said(BloodySpyError(sentence), monkeypatch, capsys) == f"error: {sentence}\n"
+
+
+def test_no_word_of_somebody_else_moves_the_cursor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said(BloodySpyError("\x1b[1A\x1b[2Knothing\nhappened\x9b"), monkeypatch, capsys) == (
+        "error: \\x1b[1A\\x1b[2Knothing\nhappened\\x9b\n"
+    )
+    table = Table("what", title="see [/ticket/12] \x1b[8m")
+    table.add_row("a [/reason] with \x07")
+    terminal.console.print(table)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "see [/ticket/12] \\x1b[8m" in shown
+    assert "a [/reason] with \\x07" in shown
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
