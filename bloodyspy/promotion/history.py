@@ -89,35 +89,41 @@ def standing(entries: Sequence[Entry]) -> list[int]:
 
     The last is the one that answers; the one below it is what a rollback goes back to.
     """
-    pile: list[int] = []
-    for entry in entries:
-        if not isinstance(event := entry.event, Released) or event.version in pile[-1:]:
-            continue
-        if not pile and event.previous is not None:
-            pile.append(event.previous)  # answered before there was a log
-        if event.cause is Cause.ROLLBACK and event.version in pile:
-            del pile[len(pile) - pile[::-1].index(event.version) :]
-            continue
-        if _is_back(event):
-            pile.pop()  # gone back to one that had been taken off before
-        pile.append(event.version)
-    return pile
+    return _pile(entries)[0]
 
 
 def withdrawn(version: int, entries: Sequence[Entry]) -> Released | None:
     """The rollback that took a version out of service; None where there was none, or it was released again since."""
-    for entry in reversed(entries):
-        if isinstance(event := entry.event, Released):
-            if event.version == version:
-                return None
-            if _is_back(event) and event.previous == version:
-                return event
-    return None
+    return _pile(entries)[1].get(version)
 
 
-def _is_back(event: Released) -> bool:
-    """Whether a release left a version for an older one; a rollback may also bring a newer one back."""
-    return event.cause is Cause.ROLLBACK and event.previous is not None and event.version < event.previous
+def _pile(entries: Sequence[Entry]) -> tuple[list[int], dict[int, Released]]:
+    """:func:`standing`, and each version that was left for an earlier one, with the rollback that left it."""
+    pile: list[int] = []
+    left: dict[int, Released] = {}
+    first: dict[int, int] = {}
+    """When a version answered first. Its number does not say: a recipe of before may be promoted over a newer one."""
+    for event in (entry.event for entry in entries):
+        if not isinstance(event, Released):
+            continue
+        version, previous = event.version, event.previous
+        if not pile and previous is not None:
+            pile.append(previous)  # answered before there was a log
+            first[previous] = 0
+        first.setdefault(version, len(first))
+        left.pop(version, None)
+        if version in pile[-1:]:
+            continue  # told again
+        # A rollback may also bring a newer one back, which had been taken off.
+        is_rollback, below = event.cause is Cause.ROLLBACK, version in pile
+        if is_rollback and previous is not None and (below or first[version] < first.get(previous, 0)):
+            left[previous] = event
+            pile.pop()
+        if is_rollback and below:
+            del pile[len(pile) - pile[::-1].index(version) :]
+        else:
+            pile.append(version)
+    return pile, left
 
 
 def _moment(entry: Entry) -> str:

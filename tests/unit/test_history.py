@@ -55,6 +55,9 @@ def entries(*events: Event) -> list[Entry]:
         ((1, 2, -1, -2), [1, 2]),  # it was the microscope
         ((1, 2, 3, -2, 4, -3), [1, 2, 3]),  # 4 was worse than the 3 that had been taken off
         ((1, 1, 2, 2), [1, 2]),  # told again
+        ((4, 3, -4), [4]),  # 3 is the recipe of before, registered before 4
+        ((4, 3, -4, -3), [4, 3]),
+        ((1, 2, 1, -2), [1, 2]),
     ],
 )
 def test_what_a_rollback_goes_back_to(steps: tuple[int, ...], pile: list[int]) -> None:
@@ -67,7 +70,14 @@ def test_who_answered_before_there_was_a_log_can_answer_again() -> None:
 
 @pytest.mark.parametrize(
     ("steps", "gone"),
-    [((1, 2), []), ((1, 2, -1), [2]), ((1, 2, -1, -2), []), ((1, 2, -1, 3), [2]), ((1, 2, -1, 2), [])],
+    [
+        ((1, 2), []),
+        ((1, 2, -1), [2]),
+        ((1, 2, -1, -2), []),
+        ((1, 2, -1, 3), [2]),
+        ((1, 2, -1, 2), []),
+        ((4, 3, -4), [3]),
+    ],
 )
 def test_only_what_was_left_for_an_older_one_is_withdrawn(steps: tuple[int, ...], gone: list[int]) -> None:
     assert [version for version in (1, 2, 3) if withdrawn(version, log(*steps))] == gone
