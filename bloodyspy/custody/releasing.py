@@ -144,7 +144,7 @@ def finish(begun: Entry, s: Settings) -> Released:
         reason=opened.reason,
         golden=read_digests(stored.path)[GOLDEN],
         files=packaging.files(opened.version, s),
-        seconds=(datetime.now(UTC) - begun.time).total_seconds(),
+        seconds=max(0.0, (datetime.now(UTC) - begun.time).total_seconds()),  # the clock may have been put back
     )
     trail.record(done, s)
     return done
