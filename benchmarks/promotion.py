@@ -61,6 +61,6 @@ def main() -> None:
 
 def _decided(s: Settings) -> dict[str, object]:
     newest = [e.event for e in trail.entries(s) if isinstance(e.event, Decided)][-1]
-    decision = recorded(registry.version(s, newest.version).tags)
+    decision = recorded(registry.version(s, newest.version).tags, newest.version)
     assert decision is not None  # it was just made
     return {"version": newest.version, "decision": decision.model_dump(mode="json")}

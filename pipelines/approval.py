@@ -50,7 +50,7 @@ def asked(decision: Decision, artefact_digest: str, s: Settings) -> Approved:
         AuditError: the log cannot be read or written.
     """
     version = decision.challenger
-    if (known := approval.answer_to(decision, trail.entries(s))) is not None:
+    if (known := approval.answer_to(decision, artefact_digest, trail.entries(s))) is not None:
         return known
     registry.annotate(version, s, tags={WAITING: str(flow_run.id)})
     logger.info("Waiting for approval: resume this run in Prefect, or `bloodyspy approve %d --reason ...`", version)
@@ -62,9 +62,9 @@ def asked(decision: Decision, artefact_digest: str, s: Settings) -> Approved:
     registry.annotate(version, s, tags={WAITING: ""})
     given = _approved(decision, artefact_digest, answer)
     # `bloodyspy approve` records the answer before it resumes the run; from Prefect's UI it comes here only.
-    if approval.answer_to(decision, trail.entries(s)) != given:
+    if given not in approval.answers(decision, artefact_digest, trail.entries(s)):
         trail.record(given, s)
-    return given
+    return approval.answer_to(decision, artefact_digest, trail.entries(s)) or given
 
 
 def answer(version: int, given: Answer, s: Settings) -> tuple[Approved, bool]:
@@ -80,10 +80,10 @@ def answer(version: int, given: Answer, s: Settings) -> tuple[Approved, bool]:
         AuditError: the log cannot be written.
     """
     found = registry.version(s, version)
-    decision = recorded(found.tags)
+    decision = recorded(found.tags, version)
     if decision is None:
         raise PromotionError(f"Nothing was decided about version {version}: `python -m pipelines promote` does that.")
-    if not approval.is_recorded(decision, trail.entries(s)):
+    if not approval.is_recorded(decision, found.artefact_digest, trail.entries(s)):
         raise PromotionError(
             f"The decision that stands on version {version} is not the one that the audit log has: somebody edited it. "
             "`python -m pipelines promote` decides anew."

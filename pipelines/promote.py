@@ -4,6 +4,7 @@ Each step may be killed and run again. Whatever the decision, the flow ends by s
 what a killed release left open is finished first.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from bloodyspy.evaluation.comparison import read_comparison
 from bloodyspy.model.artifact import Artefact
 from bloodyspy.params import Approval, Params
 from bloodyspy.promotion import approval, ledger, trail
+from bloodyspy.promotion.audit import Entry
 from bloodyspy.promotion.decision import Decision
 from bloodyspy.promotion.events import Approved, Cause
 from bloodyspy.promotion.evidence import contend, newest
@@ -40,7 +42,7 @@ count = step(ledger.looks, "count the looks")
 compare = step(shadowed, "compare with what it said in the shadow")
 judge = step(decide, "decide")
 annotate = step(registry.annotate, "put the decision on the version")
-record = step(trail.record_change, "record the decision")
+record = step(trail.record, "record the decision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ def promote() -> Promotion:
         answer = asked(decision, best.digest, s)
     with one_at_a_time(s):
         settle(s)
+        if decision is not None and answer is not None:  # somebody else may have said otherwise by now
+            answer = approval.answer_to(decision, best.digest, trail.entries(s)) or answer
         present = _conclude(judged, answer, s, p)
         if present is not None:
             end_shadow(s, present)
@@ -124,10 +128,10 @@ def promote() -> Promotion:
 
 def _judge(best: Artefact, number: int, champion: registry.Version | None, s: Settings, p: Params) -> _Judged:
     against = champion.number if champion else None
-    known = recorded(registry.version(s, number).tags)
+    known = recorded(registry.version(s, number).tags, number)
     if number == against:
         return _Judged(best, number, against, known)
-    if known is not None and known.champion == against and approval.stands(known, trail.entries(s)):
+    if known is not None and known.champion == against and approval.stands(known, best.digest, trail.entries(s)):
         return _Judged(best, number, against, known)  # a person has answered: that is not decided anew
     challenger = score(number, fetch(number, s), s, p)
     decision = judge(
@@ -138,7 +142,8 @@ def _judge(best: Artefact, number: int, champion: registry.Version | None, s: Se
         compare(champion, registry.version(s, number), s) if champion else None,
     )
     annotate(number, s, tags=annotation(decision), description=description(decision))
-    record(approval.decided(decision, best.digest), s)
+    if approval.is_stale(decision, best.digest, trail.entries(s)):  # what a killed run had recorded is not told twice
+        record(approval.decided(decision, best.digest), s)
     return _Judged(best, number, against, decision)
 
 
@@ -150,11 +155,16 @@ def _conclude(judged: _Judged, answer: Approved | None, s: Settings, p: Params) 
     if decision is not None and not judged.was_champion:
         if not decision.promoted or (answer is not None and not answer.approved):
             stand_down(s)
-        elif present != judged.champion or approval.is_stale(decision, trail.entries(s)):
+        elif present != judged.champion or approval.is_stale(decision, judged.best.digest, trail.entries(s)):
             raise PromotionError(
-                f"Version {judged.number} was held against version {judged.champion}, but something was released "
-                f"since: the champion is version {present}. Nothing was changed; run `python -m pipelines promote` "
-                "again."
+                f"Version {judged.number} was held against version {judged.champion}, but something was released or "
+                f"decided since: the champion is version {present}. Nothing was changed; run `python -m pipelines "
+                "promote` again."
+            )
+        elif registry.version(s, judged.number).artefact_digest != judged.best.digest:
+            raise PromotionError(
+                f"Version {judged.number} names another artefact in the registry than the one that was decided about: "
+                "somebody edited it. Nothing was changed; `bloodyspy verify` names what else was."
             )
         else:
             reason = decision.summary if answer is None else f"{answer.words} {decision.summary}"
@@ -176,14 +186,21 @@ def _why(champion: registry.Version, s: Settings, p: Params) -> str:
     stood = live(entries)
     if stood is not None and stood[1].version == champion.number:
         return AGAIN
-    decision = recorded(champion.tags)
-    answer = approval.answer_to(decision, entries) if decision else None
-    if stood is not None and p.promotion.approval is Approval.REQUIRED and (answer is None or not answer.approved):
+    decision = recorded(champion.tags, champion.number)
+    required = stood is not None and p.promotion.approval is Approval.REQUIRED
+    if stood is not None and required and not _is_approved(decision, champion, entries):
         raise PromotionError(
             f"The alias `champion` was moved to version {champion.number} by hand, but `promotion.approval` is "
             f"required and nobody approved it. Move it back to version {stood[1].version}."
         )
     return BY_HAND + (f". {decision.summary}" if decision else "; nobody decided about it here")
+
+
+def _is_approved(decision: Decision | None, version: registry.Version, entries: Sequence[Entry]) -> bool:
+    if decision is None or not approval.stands(decision, version.artefact_digest, entries):
+        return False
+    answer = approval.answer_to(decision, version.artefact_digest, entries)
+    return answer is not None and answer.approved
 
 
 def _fetch_champion(number: int, s: Settings) -> Path:

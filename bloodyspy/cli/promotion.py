@@ -21,7 +21,7 @@ def decision(version: Annotated[int, typer.Argument(help="of the registered mode
     from bloodyspy.adapters import registry
     from bloodyspy.promotion.release import recorded
 
-    found = recorded(registry.version(load_settings(), version).tags)
+    found = recorded(registry.version(load_settings(), version).tags, version)
     if found is None:
         console.print(f"Nobody decided about version {version} here.")
         raise typer.Exit(3)

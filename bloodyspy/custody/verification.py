@@ -104,10 +104,11 @@ def _version(number: int, events: Sequence[Event], s: Settings) -> Iterator[Faul
     except RegistryError as exc:
         yield Fault(where=where, what=str(exc))
         return
-    if found.artefact_digest != recorded[-1].artefact_digest:
+    if any(found.artefact_digest != event.artefact_digest for event in recorded):
         yield Fault(where=where, what="its tag names another artefact than the audit log.")
     decisions = [e for e in recorded if isinstance(e, Decided)]
-    if decisions and _sha256_of(found.tags.get(DECISION, "")) != decisions[-1].decision_digest:
+    told = found.tags.get(DECISION)
+    if (_sha256_of(told) if told else None) != (decisions[-1].decision_digest if decisions else None):
         yield Fault(where=f"{where}, tag {DECISION}", what="it is not the decision that was recorded.")
     try:
         registry.artefact_of(number, s)

@@ -72,18 +72,24 @@ def annotation(decision: Decision) -> dict[str, str]:
     }
 
 
-def recorded(tags: Mapping[str, str]) -> Decision | None:
+def recorded(tags: Mapping[str, str], version: int) -> Decision | None:
     """The decision that :func:`annotation` put among a version's tags; None where nobody decided about it here.
 
     Raises:
-        PromotionError: the record was edited.
+        PromotionError: the record was edited, or is about another version.
     """
     if DECISION not in tags:
         return None
     try:
-        return Decision.model_validate_json(tags[DECISION])
+        found = Decision.model_validate_json(tags[DECISION])
     except ValidationError as exc:
         raise PromotionError(
-            f"The tag {DECISION!r} of the version is no decision of this version of BloodySpy ({exc.error_count()} "
-            "faults). Remove the tag in the MLflow UI and promote again."
+            f"The tag {DECISION!r} of version {version} is no decision of this version of BloodySpy "
+            f"({exc.error_count()} faults). Remove the tag in the MLflow UI and promote again."
         ) from exc
+    if found.challenger != version:
+        raise PromotionError(
+            f"The tag {DECISION!r} of version {version} is the decision about version {found.challenger}: somebody "
+            "copied it. Remove the tag in the MLflow UI and promote again."
+        )
+    return found

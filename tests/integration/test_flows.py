@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from bloodyspy.model.artifact import SPEC, Artefact, seal
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.release import read_release
 from bloodyspy.promotion import release, trail
+from bloodyspy.promotion.audit import chained
 from bloodyspy.promotion.decision import Decision
 from bloodyspy.promotion.events import Released
 from bloodyspy.promotion.history import answered, open_release
@@ -139,7 +140,7 @@ def test_a_champion_is_named_held_and_replaced(s: Settings, flows: Flows) -> Non
     third = flows.promote()
     assert [c.name for c in decided(third).failed] == ["not worse in balanced accuracy"]
     assert (third.challenger, third.champion) == (4, 3)
-    assert release.recorded(registry.version(s, 4).tags) == third.decision
+    assert release.recorded(registry.version(s, 4).tags, 4) == third.decision
     assert read_release(s.release).version == 3
 
     (s.state / "elsewhere" / "observations").mkdir(parents=True)
@@ -294,6 +295,27 @@ def test_nobody_gets_past_approval_by_moving_the_alias(s: Settings, flows: Flows
     assert read_release(s.release).version == 1
 
 
+def test_the_approved_decision_about_another_version_lets_nobody_past(s: Settings, flows: Flows) -> None:
+    from pipelines.approval import Answer, answer
+
+    for name in ("middling", "good"):
+        coloured.candidate(s, name)
+        flows.promote()
+    params = s.root / "params.yaml"
+    params.write_text(params.read_text().replace("approval: automatic", "approval: required"))
+    answer(2, Answer(approver="Dr. Rot", reason="seen the card"), s)
+    bad = registry.register(coloured.candidate(s, "bad"), s)
+    told = registry.version(s, 2).tags["decision"]
+    registry.annotate(bad, s, tags={"decision": told})
+    with pytest.raises(PromotionError, match=rf"version {bad} is the decision about version 2: somebody copied it"):
+        flows.promote()
+    registry.set_champion(bad, s)  # nor with the alias moved and the copy's number put right
+    registry.annotate(bad, s, tags={"decision": told.replace('"challenger":2', f'"challenger":{bad}')})
+    with pytest.raises(PromotionError, match=rf"moved to version {bad} by hand, .* nobody approved it"):
+        flows.promote()
+    assert read_release(s.release).version == 2
+
+
 def test_a_release_that_fails_is_undone(s: Settings, flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines import release as releases
     from pipelines.project import step
@@ -360,6 +382,19 @@ def test_a_rollback_lets_the_version_before_answer_again(s: Settings, flows: Flo
     assert answered_then is not None
     assert (answered_then.release.version, answered_then.until is not None) == (1, True)
     assert any("Decided: Version 1 was promoted" in line for line in answered_then.lines())
+
+
+def test_a_clock_that_was_ahead_stops_no_rollback(s: Settings, flows: Flows) -> None:
+    for name in ("middling", "good"):
+        coloured.candidate(s, name)
+        flows.promote()
+    last = trail.entries(s)[-1]
+    ahead = chained(last.event, last, "anna", datetime.now(UTC) + timedelta(hours=1))
+    with s.audit_log.open("a", encoding="utf-8") as stream:
+        stream.write(f"{ahead.line}\n")
+    done = flows.rollback("platelets are called monocytes")
+    assert (done.version, done.seconds) == (1, 0)
+    assert releasing.agrees(1, s)
 
 
 def done_at(s: Settings, version: int) -> datetime:

@@ -16,7 +16,7 @@ from bloodyspy.custody.verification import verify
 from bloodyspy.errors import AuditError, PromotionError
 from bloodyspy.model.provenance import git_commit
 from bloodyspy.promotion import trail
-from bloodyspy.promotion.events import Cause
+from bloodyspy.promotion.events import Cause, Decided, Released
 from bloodyspy.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
@@ -166,6 +166,28 @@ def test_an_alias_and_a_decision_changed_in_the_registry_are_found(s: Settings) 
     (found,) = faults(s)
     assert found == "version 2, tag decision: it is not the decision that was recorded."
     registry.annotate(2, s, tags={"decision": told})
+    assert faults(s) == []
+
+
+def test_a_version_that_is_another_artefact_than_was_decided_about_is_found(s: Settings) -> None:
+    whole = s.audit_log.read_bytes()
+    released = [entry.event for entry in trail.entries(s) if isinstance(entry.event, Released)][-1]
+    trail.record(released.model_copy(update={"artefact_digest": "f" * 64}), s)
+    trail.record(released, s)  # even where the last entry names the right one
+    assert "version 2: its tag names another artefact than the audit log." in faults(s)
+    s.audit_log.write_bytes(whole)
+    assert faults(s) == []
+
+
+def test_a_decision_that_nobody_recorded_is_found(s: Settings) -> None:
+    whole = s.audit_log.read_bytes()
+    events = [entry.event for entry in trail.entries(s)]
+    s.audit_log.unlink()
+    for event in events:
+        if not isinstance(event, Decided) or event.version != 2:
+            trail.record(event, s)
+    assert "version 2, tag decision: it is not the decision that was recorded." in faults(s)
+    s.audit_log.write_bytes(whole)
     assert faults(s) == []
 
 

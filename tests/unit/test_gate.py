@@ -248,12 +248,14 @@ def test_every_criterion_is_a_row_of_words() -> None:
 def test_a_decision_survives_the_registry() -> None:
     decision = decide(contender(2, {0: 3}), contender(1, {0: 8}), RULE)
     tags = annotation(decision)
-    assert recorded(tags) == decision
+    assert recorded(tags, 2) == decision
     assert (tags["outcome"], tags["compared_with"]) == ("promoted", "1")
     assert tags["test_images"] == "1600"
-    assert recorded({}) is None
+    assert recorded({}, 2) is None
     with pytest.raises(PromotionError, match="is no decision of this version"):
-        recorded({"decision": tags["decision"].replace("promoted", "crowned")})
+        recorded({"decision": tags["decision"].replace("promoted", "crowned")}, 2)
+    with pytest.raises(PromotionError, match=r"of version 3 is the decision about version 2: somebody copied it"):
+        recorded(tags, 3)
 
 
 def test_a_long_summary_fits_the_registry_s_column() -> None:

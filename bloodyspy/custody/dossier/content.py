@@ -153,7 +153,7 @@ def gather(number: int, s: Settings) -> Dossier:
         files=tuple(File(name=name, sha256=digest) for name, digest in sorted(digests.items())),
         spec=artefact.spec,
         measured=this,
-        decision=recorded(found.tags),
+        decision=recorded(found.tags, number),
         decision_entry=_decision_entry(found, entries),
         head=Anchor(number=entries[-1].number, hash=entries[-1].hash, time=entries[-1].time) if entries else None,
         trail=tuple(map(Line.of, told)),
