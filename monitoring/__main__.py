@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from bloodyspy.cli.terminal import console, run
 from bloodyspy.observation import Origin
@@ -21,7 +21,8 @@ def checks(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     kept = history(load_settings().drift_history)
-    table = Table("window's end", "verdict", "cause", "rows", "model version", "reason", "report", title="Drift checks")
+    page = Column("report", overflow="fold")  # a path that is cut short opens nothing
+    table = Table("window's end", "verdict", "cause", "rows", "model version", "reason", page, title="Drift checks")
     for check in kept.checks:
         verdict = check.verdict
         when = f"{verdict.end:%Y-%m-%d %H:%M}" if verdict.end else "no observation"

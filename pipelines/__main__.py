@@ -59,7 +59,7 @@ def approve(
     except ValidationError as exc:
         raise PromotionError("An answer needs a name and a reason: that is what the audit log keeps.") from exc
     done, waited = answer(version, given, settings)
-    console.print(f"{done.words} Recorded.", soft_wrap=True)
+    console.print(f"Recorded: {done.words}", soft_wrap=True)
     if waited:
         console.print("The flow run that waits was told.")
     else:

@@ -75,8 +75,8 @@ def answer(version: int, given: Answer, s: Settings) -> tuple[Approved, bool]:
 
     Raises:
         RegistryError: no such version.
-        PromotionError: nothing was decided about it here, the decision was edited since, or the gate refused it:
-            nobody can approve that.
+        PromotionError: nothing was decided about it here, the decision was edited since, something was released since,
+            or the gate refused it: nobody can approve that.
         AuditError: the log cannot be written.
     """
     found = registry.version(s, version)
@@ -87,6 +87,11 @@ def answer(version: int, given: Answer, s: Settings) -> tuple[Approved, bool]:
         raise PromotionError(
             f"The decision that stands on version {version} is not the one that the audit log has: somebody edited it. "
             "`python -m pipelines promote` decides anew."
+        )
+    if approval.is_stale(decision, found.artefact_digest, trail.entries(s)):
+        raise PromotionError(
+            f"Something was released since version {version} was decided about, so no answer is waited for. "
+            "`python -m pipelines promote` decides anew about a version that does not answer."
         )
     if not decision.promoted:
         raise PromotionError(f"The gate refused version {version}, and nobody can approve that. {decision.summary}")

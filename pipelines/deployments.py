@@ -6,12 +6,14 @@ drift check is made twice.
 
 from typing import Any
 
+import httpx
 from prefect import Flow, serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.settings import get_current_settings
 
+from bloodyspy.cli.terminal import run
 from bloodyspy.errors import SettingsError
 from bloodyspy.loop_rule import OFF
 from pipelines import events
@@ -54,7 +56,7 @@ def main() -> None:
     """Serve every flow until interrupted: the scheduled ones by the clock, `retrain` on drift too, all on request.
 
     Raises:
-        SettingsError: no Prefect server is named, so nobody would keep the time.
+        SettingsError: no Prefect server is named, or none answers, so nobody would keep the time.
     """
     if get_current_settings().api.url is None:
         raise SettingsError(
@@ -62,7 +64,12 @@ def main() -> None:
             "and set PREFECT_API_URL=http://127.0.0.1:4200/api."
         )
     crons = project()[1].schedules.crons()
-    serve(*(_deployment(flow, crons) for flow in FLOWS))
+    try:
+        serve(*(_deployment(flow, crons) for flow in FLOWS))
+    except httpx.ConnectError as exc:
+        raise SettingsError(
+            f"No Prefect server answers at {get_current_settings().api.url}. Start one: `prefect server start`."
+        ) from exc
 
 
 def _deployment(flow: Flow[Any, Any], crons: dict[str, str]) -> RunnerDeployment:
@@ -78,4 +85,4 @@ def _deployment(flow: Flow[Any, Any], crons: dict[str, str]) -> RunnerDeployment
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

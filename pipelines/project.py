@@ -1,5 +1,6 @@
 """What every flow begins with, and how its tasks are made."""
 
+import logging
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -7,11 +8,23 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.transactions import Transaction
 
+from bloodyspy.errors import BloodySpyError
 from bloodyspy.params import Params, load_params
 from bloodyspy.settings import Settings, load_settings
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
+
+
+def _in_one_sentence(record: logging.LogRecord) -> bool:
+    """Errors of ours say what to do; a traceback around them only hides it."""
+    if record.exc_info and isinstance(record.exc_info[1], BloodySpyError):
+        record.exc_info = None
+    return True
+
+
+for _runs in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_runs).addFilter(_in_one_sentence)
 
 
 def project() -> tuple[Settings, Params]:

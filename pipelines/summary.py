@@ -1,6 +1,6 @@
 """What a flow did, as tables for a terminal."""
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from bloodyspy.evaluation.comparison import Comparison
 from bloodyspy.promotion.decision import Decision
@@ -33,7 +33,8 @@ def promotion(done: Promotion) -> Table:
 def lifecycle(done: LifecycleSummary) -> Table:
     """The closing table of the whole loop."""
     title = "What happened" + (" (synthetic: every number here comes from drawn cells)" if done.synthetic else "")
-    table = Table("step", "result", title=title, title_justify="left", show_lines=True)
+    result = Column("result", overflow="fold")  # a path that is cut short opens nothing
+    table = Table("step", result, title=title, title_justify="left", show_lines=True)
     table.add_row("data version", f"{done.data_version}, from {', '.join(done.sources)}")
     for row in done.comparison.rows:
         table.add_row(

@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import mlflow.artifacts
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
@@ -202,8 +203,13 @@ def artefact_of(number: int, s: Settings) -> Path:
 
 
 def connect(s: Settings) -> MlflowClient:
-    """A client of the tracking store and registry of the settings."""
-    return MlflowClient(tracking_uri=s.mlflow_uri, registry_uri=s.mlflow_uri)
+    """A client of the tracking store and registry of the settings.
+
+    MLflow lays out a data base that is new: two processes that do it at once break each other's tables.
+    """
+    s.state.mkdir(parents=True, exist_ok=True)
+    with FileLock(s.state / "mlflow.lock"):
+        return MlflowClient(tracking_uri=s.mlflow_uri, registry_uri=s.mlflow_uri)
 
 
 def has_run(run_id: str, s: Settings) -> bool:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
+from bloodyspy.adapters.registry import connect
 from bloodyspy.cells import CELL_TYPES
 from bloodyspy.dataset import manifest as manifests
 from bloodyspy.dataset.version import data_version, read_dataset
@@ -116,7 +117,7 @@ class RunRecorder:
             identity: what the fit is known by. A run that carries it is the fit's run; without one, a run is created.
         """
         with self._translated():
-            client = self._client = MlflowClient(self._settings.mlflow_uri)
+            client = self._client = connect(self._settings)
             experiment = experiment_id(client, self._settings)
             found = client.search_runs([experiment], f"tags.`{IDENTITY}` = '{identity}'", max_results=1)
             run = found[0] if found else client.create_run(experiment, tags={IDENTITY: identity}, run_name=self._name)

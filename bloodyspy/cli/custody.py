@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from bloodyspy.cli.terminal import console
-from bloodyspy.settings import load_settings
+from bloodyspy.cli.terminal import console, context
 
 app = typer.Typer()
 _SHOWN_FAULTS = 50
@@ -23,7 +22,7 @@ def live(
     from bloodyspy.promotion.history import answered
 
     moment = at and at.replace(tzinfo=at.tzinfo or UTC)
-    found = answered(trail.entries(load_settings()), moment)
+    found = answered(trail.entries(context()[0]), moment)
     if found is None:
         console.print("Nobody answered then: nothing was released yet.")
         raise typer.Exit(3)
@@ -39,7 +38,7 @@ def audit(
     """List the audit log: what was done, when and by whom."""
     from bloodyspy.promotion import trail
 
-    settings = load_settings()
+    settings, _ = context()
     entries = trail.entries(settings)
     shown = entries if last is None else entries[-last:]
     if as_json:
@@ -59,7 +58,7 @@ def anchor() -> None:
     from bloodyspy.adapters.commits import NOTES
     from bloodyspy.custody.anchor import anchor as keep
 
-    kept, commit = keep(load_settings())
+    kept, commit = keep(context()[0])
     console.print(f"Entry {kept.number} ({kept.hash[:12]}) is kept in a git note on {commit[:12]}.")
     console.print(f"Out of reach of this machine it is after `git push origin {NOTES}`.")
 
@@ -69,7 +68,7 @@ def verify() -> None:
     """Check from the pictures to what is served that everything still is what was recorded; exit code 1 if not."""
     from bloodyspy.custody.verification import verify as check
 
-    found = check(load_settings())
+    found = check(context()[0])
     table = Table("joint", "held against each other", "")
     for checked in found:
         verdict = "holds" if not checked.faults else f"{len(checked.faults)} FAULTS"
@@ -93,7 +92,7 @@ def trace(
     """Walk from a prediction to its version, decision, run, dvc.lock, manifest and files."""
     from bloodyspy.custody.tracing import trace as walk
 
-    found = walk(asked, load_settings())
+    found = walk(asked, context()[0])
     if picture is not None:
         from bloodyspy.custody.picture import save
 
@@ -118,6 +117,6 @@ def dossier(
     """Write all that is known of a version into one folder: card, decision, trail, digests, dependencies, changes."""
     from bloodyspy.custody.dossier.writing import write
 
-    settings = load_settings()
+    settings, _ = context()
     folder = to or settings.state / "dossiers" / f"v{version}"
     console.print(f"Open {write(version, folder, settings, replace=replace)}", soft_wrap=True)

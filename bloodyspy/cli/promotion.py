@@ -8,7 +8,6 @@ import typer
 from rich.table import Table
 
 from bloodyspy.cli.terminal import console, context, errors
-from bloodyspy.settings import load_settings
 
 app = typer.Typer()
 gate_app = typer.Typer(no_args_is_help=True, help="The rule of promotion.")
@@ -21,7 +20,7 @@ def decision(version: Annotated[int, typer.Argument(help="of the registered mode
     from bloodyspy.adapters import registry
     from bloodyspy.promotion.release import recorded
 
-    found = recorded(registry.version(load_settings(), version).tags, version)
+    found = recorded(registry.version(context()[0], version).tags, version)
     if found is None:
         console.print(f"Nobody decided about version {version} here.")
         raise typer.Exit(3)

@@ -42,6 +42,8 @@ class ImportReport:
     """data/ as it is now."""
     changed: bool
     """Whether a byte of data/ changed."""
+    replaced: int
+    """Drawn images that are there no more: photographs, or another drawing, came in their place."""
     data_digest: str
     """SHA-256 over paths, contents and listings of data/; equal data, equal digest."""
 
@@ -64,7 +66,9 @@ class ImportReport:
     def title(self) -> str:
         """A heading for the table."""
         kind = "synthetic: drawn, not photographed" if self.synthetic else "photographs"
-        return f"{self.source} ({kind}): {'data/ has changed' if self.changed else 'nothing new, data/ is as it was'}"
+        done = "data/ has changed" if self.changed else "nothing new, data/ is as it was"
+        gone = f", in the place of {self.replaced:,} drawn images" if self.replaced else ""
+        return f"{self.source} ({kind}): {done}{gone}"
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -199,7 +203,8 @@ def _bring(
     changed = replace or after != before
     if changed:
         _write(after, base, staging)
-    return ImportReport(found.name, found.synthetic, intake, after, changed, digest_of_holdings(after))
+    replaced = len(before.images) - len(base.images)
+    return ImportReport(found.name, found.synthetic, intake, after, changed, replaced, digest_of_holdings(after))
 
 
 def _refuse_too_much(source: Source, staging: Staging) -> None:

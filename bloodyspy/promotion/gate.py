@@ -217,7 +217,7 @@ def _looks(looks: Looks, rule: params.Promotion) -> Criterion:
     )
     what = {
         Beyond.WARN: "a gain may be one by luck",
-        Beyond.CORRECT: f"each test is held to {rule.level:g} / {looks.challengers} challengers",
+        Beyond.CORRECT: f"each test is held to {rule.level:g} / {looks.challengers}, the challengers until now",
         Beyond.REFUSE: "nothing is promoted by them any more",
     }[beyond]
     ask = f": {what}. Import new images: those that fall into the sealed part were never seen." if over else "."

@@ -184,7 +184,10 @@ class Gate:
 
 async def _refused(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
-    return _fault(request, exc.status_code, str(exc.detail), dict(exc.headers or {}))
+    detail, headers = str(exc.detail), dict(exc.headers or {})
+    if exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette says no more than that
+        detail = f"This address does not take {request.method}. Try {headers.get('Allow', 'another method')}."
+    return _fault(request, exc.status_code, detail, headers)
 
 
 async def _unfit(request: Request, exc: Exception) -> Response:

@@ -54,7 +54,8 @@ async def receive_uploads(
     if content_type.split(";")[0].strip().lower() != "multipart/form-data":
         raise HTTPException(
             415,
-            f"Send the picture as multipart/form-data in the field {wanted}, not as {content_type or 'nothing named'}.",
+            f"Send the picture as multipart/form-data in the field {wanted}"
+            f"{f', not as {content_type}' if content_type else ''}.",
         )
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > MAX_BODY:

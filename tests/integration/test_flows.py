@@ -34,9 +34,10 @@ from bloodyspy.model.artifact import SPEC, Artefact, seal
 from bloodyspy.model.classifier import Classifier
 from bloodyspy.model.release import read_release
 from bloodyspy.promotion import release, trail
+from bloodyspy.promotion.approval import digest_of
 from bloodyspy.promotion.audit import chained
 from bloodyspy.promotion.decision import Decision
-from bloodyspy.promotion.events import Released
+from bloodyspy.promotion.events import Approved, Released
 from bloodyspy.promotion.history import answered, open_release
 from bloodyspy.serving.observation_log import ObservationLog
 from bloodyspy.settings import Settings, load_settings
@@ -303,7 +304,19 @@ def test_the_approved_decision_about_another_version_lets_nobody_past(s: Setting
         flows.promote()
     params = s.root / "params.yaml"
     params.write_text(params.read_text().replace("approval: automatic", "approval: required"))
-    answer(2, Answer(approver="Dr. Rot", reason="seen the card"), s)
+    decision = release.recorded(registry.version(s, 2).tags, 2)
+    with pytest.raises(PromotionError, match="released since version 2 was decided about"):
+        answer(2, Answer(approver="Dr. Rot", reason="seen the card"), s)
+    assert decision is not None
+    approved = Approved(
+        version=2,
+        artefact_digest=registry.version(s, 2).artefact_digest,
+        decision_digest=digest_of(decision),
+        approved=True,
+        approver="Dr. Rot",
+        reason="seen the card",
+    )
+    trail.record(approved, s)
     bad = registry.register(coloured.candidate(s, "bad"), s)
     told = registry.version(s, 2).tags["decision"]
     registry.annotate(bad, s, tags={"decision": told})

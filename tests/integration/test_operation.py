@@ -122,7 +122,9 @@ def test_nobody_can_make_up_labels(service: Service) -> None:
     with httpx.Client(base_url=service.url, trust_env=False) as stranger:
         for number in range(5):
             assert stranger.get(f"/no/such/place/{number}").status_code == 404
-            assert stranger.request("PROPFIND", "/v1/classify").status_code == 405
+            wrong = stranger.request("PROPFIND", "/v1/classify")
+            assert (wrong.status_code, wrong.headers["Allow"]) == (405, "POST")
+            assert wrong.json()["detail"] == "This address does not take PROPFIND. Try POST."
     found = [dict(labels) for labels in samples(service.url)["bloodyspy_requests_total"]]
     assert {labels["route"] for labels in found} <= {"other", "/v1/classify", "/metrics", "/readyz", "/livez"}
     assert {labels["method"] for labels in found} <= {"GET", "POST", "other"}
