@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from io import BytesIO
 from pathlib import Path
@@ -124,6 +125,28 @@ def picture() -> bytes:
     return stream.getvalue()
 
 
+def whole(src: Path, packed: set[str], settings: Settings) -> str:
+    """Import every packed module, with the packages of this environment; where they came from.
+
+    Without the environment's .pth lines, which put the checkout's own modules before those that were packed.
+    """
+    names = sorted(name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in packed)
+    program = (
+        f"import importlib, sys; sys.path[:0] = [{str(src)!r}]; sys.path.append({sysconfig.get_path('purelib')!r}); "
+        f"[importlib.import_module(name) for name in {names!r}]; print(importlib.import_module('bloodyspy').__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program],
+        env={**os.environ, "BENTOML_HOME": str(home(settings)), "BLOODYSPY_ROOT": str(settings.root)},
+        cwd=src.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
 def test_a_killed_build_is_begun_again_and_the_bento_answers_on_its_own(
     settings: Settings, artefact: Artefact, tmp_path: Path
 ) -> None:
@@ -154,6 +177,7 @@ def test_a_killed_build_is_begun_again_and_the_bento_answers_on_its_own(
     packed = {path.relative_to(bento / "src").as_posix() for path in (bento / "src").rglob("*.py")}
     assert "bloodyspy/serving/service.py" in packed
     assert not [name for name in packed if name.startswith(("tests", "monitoring", "pipelines", "bloodyspy/adapters"))]
+    assert whole(bento / "src", packed, settings) == str(bento / "src" / "bloodyspy" / "__init__.py")
     text = "\n".join(path.read_text() for path in bento.rglob("*") if path.suffix in (".yaml", ".json", ".txt"))
     assert str(ROOT) not in text
     assert str(tmp_path) not in text
