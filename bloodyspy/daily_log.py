@@ -16,7 +16,8 @@ class DailyLog:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._broken_line = False
+        self._whole: Path | None = None
+        """The file whose last line this process has ended."""
 
     def append(self, rows: Sequence[Mapping[str, object]], time: datetime, *, sync: bool = False) -> None:
         """Append rows in one write: those of other processes and calls do not come in between, and a kill loses whole
@@ -38,19 +39,27 @@ class DailyLog:
     def _write(self, text: str, day: Path, sync: bool) -> None:
         """Open the file each time (some 20 microseconds): a folder that was moved or deleted comes back."""
         path = day / f"{os.getpid()}.jsonl"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
             handle = os.open(path, flags, 0o640)
         except FileNotFoundError:
             day.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, flags, 0o640)
         try:
-            payload = (("\n" if self._broken_line else "") + text).encode()
+            # a full disk may have cut a line short, here or in a process before that had the same number
+            payload = (("" if path == self._whole or _ends(handle) else "\n") + text).encode()
+            self._whole = None
             written = os.write(handle, payload)
-            self._broken_line = written != len(payload)
-            if self._broken_line:
+            if written != len(payload):
                 raise OSError(f"only {written} of {len(payload)} bytes fit into {path}")
+            self._whole = path
             if sync:
                 os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _ends(handle: int) -> bool:
+    """Whether a file is empty, or ends with the end of a line."""
+    size = os.fstat(handle).st_size
+    return size == 0 or os.pread(handle, 1, size - 1) == b"\n"

@@ -114,6 +114,11 @@ class Settings(BaseSettings):
         return _without_password(str(self.audit_uri))
 
     @property
+    def smears(self) -> Path:
+        """Smears in work and done, for a day."""
+        return self.state / "smears"
+
+    @property
     def audit_log(self) -> Path:
         """The audit log where it is a file."""
         return self.state / "audit.jsonl"

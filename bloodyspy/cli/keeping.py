@@ -13,7 +13,7 @@ app = typer.Typer()
 
 @app.command()
 def erase(specimen: Annotated[str, typer.Argument(help="its id, such as S-2024-00017")]) -> None:
-    """Remove every kept image of a specimen, and its id from their index and from the observations.
+    """Remove every kept image and every report of a specimen, and its id from the index and from the observations.
 
     The audit log says that it was done.
     """
@@ -21,6 +21,7 @@ def erase(specimen: Annotated[str, typer.Argument(help="its id, such as S-2024-0
     from bloodyspy.labelling.acceptance import unreached
     from bloodyspy.promotion import trail
     from bloodyspy.promotion.events import Erased
+    from bloodyspy.serving.smear_jobs import Jobs
     from bloodyspy.specimen import check
     from bloodyspy.store import streams
 
@@ -30,6 +31,7 @@ def erase(specimen: Annotated[str, typer.Argument(help="its id, such as S-2024-0
     beyond = unreached(identity, settings)  # afterwards nothing leads there
     removed = store_of(settings).erase(identity)
     observed = [stream.erase(identity) for stream in (streams.live(settings), streams.shadow(settings))]
+    smears = Jobs(settings.smears).erase(identity)
     rows, lines = sum(one.rows for one in observed), sum(one.lines for one in observed)
     trail.record(
         Erased(
@@ -38,6 +40,7 @@ def erase(specimen: Annotated[str, typer.Argument(help="its id, such as S-2024-0
             rows=removed.rows,
             observations=rows,
             lines=lines,
+            smears=smears,
             in_data=beyond.files,
         ),
         settings,
@@ -50,6 +53,8 @@ def erase(specimen: Annotated[str, typer.Argument(help="its id, such as S-2024-0
         )
     if rows or lines:
         console.print(f"It was blanked in {rows} observation(s) of the store and in {lines} line(s) of the logs.")
+    if smears:
+        console.print(f"{smears} report(s) of its smears were removed.")
     if beyond.files:
         console.print(f"{len(beyond.files)} picture(s) of it are in data/ by their labels, and are still there:")
         for file in beyond.files:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from bloodyspy.archive import METHODS, read_member
 from bloodyspy.dataset.download import digest_of, fetch, shown
 from bloodyspy.errors import SourceError, UnreadableImage
 from bloodyspy.images.synthetic import draw_dataset
@@ -28,7 +29,6 @@ PBC_SHA256 = "6c50b82d1ab499b0b5a6beda0d0f75e6013df4a7233f116da354351ac10ca4f8"
 # A zip that grows by more than this, beyond the first gigabyte, holds no photographs: a picture is compressed already.
 _BOMB_RATIO = 100
 _BOMB_BYTES = 1 << 30
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +181,8 @@ def _refuse_hostile(member: zipfile.ZipInfo, archive: str) -> None:
         raise SourceError(f"{archive} names a file outside of itself ({member.filename!r}). Nothing was taken from it.")
     if member.flag_bits & 0x1:
         raise SourceError(f"{archive} is encrypted. Unpack it with its password and import the folder.")
-    if member.compress_type not in _METHODS:
-        raise SourceError(f"{archive} uses a compression that cannot be read here. Unpack it and import the folder.")
+    if member.compress_type not in METHODS:
+        raise SourceError(f"{archive} is packed in another way than deflate. Unpack it and import the folder.")
 
 
 def _member_reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], bytes]:
@@ -190,7 +190,7 @@ def _member_reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callabl
         if stat.S_ISLNK(member.external_attr >> 16):
             raise UnreadableImage("it is a link inside the archive")
         try:
-            return archive.read(member)  # never more than the size it announces
+            return read_member(archive, member)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as exc:
             raise UnreadableImage(f"its entry in the archive is damaged ({exc})") from exc
 

@@ -16,6 +16,8 @@ from bloodyspy.errors import UnreadableImage
 MAX_SCANS = 100
 """Of a JPEG; encoders write 10 of a progressive one."""
 
+_OLDEST_BMP = b"\x0c\0\0\0"  # the length of a header that names no compression
+_RUN_LENGTHS = (b"\1\0\0\0", b"\2\0\0\0")  # BI_RLE8 and BI_RLE4
 _MARKER = re.compile(rb"\xff[\x01-\xfe]", re.DOTALL)
 _SCAN_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)  # restarts are part of a scan
 _SOS, _EOI, _WITHOUT_LENGTH = 0xDA, 0xD9, {0x01, *range(0xD0, 0xD9)}
@@ -28,12 +30,16 @@ def check(payload: bytes) -> None:
     """Pass files that are built as files of their size are.
 
     Raises:
-        UnreadableImage: a JPEG or PNG with far too many parts.
+        UnreadableImage: a JPEG or PNG with far too many parts, or a bitmap of run lengths, which is unpacked in Python.
     """
     if payload.startswith(b"\xff\xd8"):
         _check_jpeg(payload)
     elif payload.startswith(b"\x89PNG\r\n\x1a\n"):
         _check_png(payload)
+    elif payload.startswith(b"BM") and payload[14:18] != _OLDEST_BMP and payload[30:34] in _RUN_LENGTHS:
+        raise UnreadableImage(
+            "it is a run-length encoded bitmap, which may be far larger than it looks: save it as PNG"
+        )
 
 
 def check_tiles(image: Image.Image, max_pixels: int) -> None:

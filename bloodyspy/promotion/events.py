@@ -245,6 +245,8 @@ class Erased(_Frozen):
     """Of the store, that named it."""
     lines: int = Field(default=0, ge=0)
     """Of the observation logs; most are the same observations."""
+    smears: int = Field(default=0, ge=0)
+    """Reports of smears that named it."""
     in_data: tuple[str, ...] = ()
     """Files of data/ that it does not reach: pictures of the specimen that were taken in with their labels."""
 
@@ -253,7 +255,8 @@ class Erased(_Frozen):
         """For people."""
         return (
             f"specimen {self.specimen} was erased: {self.images} image(s) removed, {self.rows} row(s) of their index, "
-            f"{self.observations} observation(s) and {self.lines} line(s) of logs blanked"
+            f"{self.observations} observation(s) and {self.lines} line(s) of logs blanked, "
+            f"{self.smears} report(s) removed"
         )
 
 

@@ -88,7 +88,7 @@ def create_application(settings: Settings) -> FastAPI:
         with ThreadPoolExecutor(1, thread_name_prefix="doorman") as doorman:
             application.state.desk = routes.Desk(model, house, reader, keeper)
             application.state.door = Door(settings, doorman)
-            work = smears.SmearWork(settings.state / "smears", model, log, metrics, keeper, shadow)
+            work = smears.SmearWork(settings.smears, model, log, metrics, keeper, shadow)
             application.state.smears = work
             application.state.review = review.Review(settings, model)
             application.state.queue = queue.ShownQueue(settings)
@@ -96,11 +96,13 @@ def create_application(settings: Settings) -> FastAPI:
             shadow.start()
             keeper.start()
             watching = asyncio.create_task(watchdog.watch(progress, settings.stall_seconds))
+            sweeping = asyncio.create_task(work.sweep())
             # What is here by now stays. The garbage collector would look through all of it every few thousand requests,
             # and whoever is in the house would wait for that.
             gc.freeze()
             yield
             gc.unfreeze()
+            sweeping.cancel()
             work.close()
             keeper.stop()
             shadow.stop()

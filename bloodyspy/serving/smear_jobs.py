@@ -6,6 +6,7 @@ running while nobody holds its lock was left by a process that ended: it is told
 """
 
 import fcntl
+import json
 import logging
 import os
 import re
@@ -132,6 +133,22 @@ class Jobs:
         job = _read(path)
         return (job, path) if job is not None and job.owner == owner and not _is_old(job) else None
 
+    def erase(self, specimen: str) -> int:
+        """Remove the results that name a specimen; how many there were.
+
+        One that is still in work is not found: it is done within minutes, and gone in :data:`HOURS`.
+
+        Raises:
+            OSError: something could not be removed; the same call goes on where it was.
+        """
+        if not self._folder.is_dir():
+            return 0
+        with self._one_at_the_door():
+            found = [path for path in self._folder.iterdir() if _ID.fullmatch(path.name) and _names(path, specimen)]
+            for path in found:
+                shutil.rmtree(path)
+        return len(found)
+
     def _sweep(self) -> list[Job]:
         """The jobs that are there, newest first; too old ones and those beyond the limit are removed."""
         found: list[Job] = []
@@ -177,6 +194,13 @@ def _read(path: Path) -> Job | None:
         return job
     detail = "The process that worked on this smear ended before it was done. Send the pictures again."
     return job.model_copy(update={"state": State.LOST, "detail": detail})
+
+
+def _names(path: Path, specimen: str) -> bool:
+    try:
+        return bool(json.loads((path / REPORT).read_bytes())["specimen"] == specimen)
+    except (FileNotFoundError, ValueError, KeyError):  # not done, or never
+        return False
 
 
 def _is_old(job: Job) -> bool:

@@ -1,6 +1,5 @@
 """Receives the pictures of a smear: streamed to a folder, one file a part, or one zip; no body is held in memory."""
 
-import lzma
 import re
 import stat
 import struct
@@ -17,6 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
+from bloodyspy.archive import METHODS, read_member
 from bloodyspy.images.decode import SUFFIXES
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ MAX_CELLS = 2 << 20
 
 _MAX_FIELD, _MAX_FIELDS = 4096, 16
 _MAX_DIRECTORY = 8 << 20  # bytes of a zip's list of members: some 800 for each picture
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 @dataclass(slots=True)
@@ -193,8 +192,10 @@ def members(archive: zipfile.ZipFile, packed: int) -> list[zipfile.ZipInfo]:
             raise HTTPException(422, "The zip names a file outside of itself. Nothing was taken from it.")
         if member.flag_bits & 0x1:
             raise HTTPException(422, "The zip is encrypted. Send it without a password.")
-        if member.compress_type not in _METHODS:
-            raise HTTPException(422, "The zip uses a compression that cannot be read here.")
+        if member.compress_type not in METHODS:
+            raise HTTPException(
+                422, "The zip is packed in another way than deflate. Send one that is, or the pictures."
+            )
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
         link = stat.S_ISLNK(member.external_attr >> 16)
         if member.is_dir() or hidden or link or path.suffix.lower() not in SUFFIXES:
@@ -254,6 +255,6 @@ def unpack(place: Path, folder: Path) -> Iterator[tuple[Path, str]]:
 
 def _bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     try:
-        return archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, NotImplementedError):
+        return read_member(archive, member)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError):
         return b""

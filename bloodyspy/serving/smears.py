@@ -1,5 +1,6 @@
 """``/v1/smears``: many pictures in, a job id out; the differential when all are read."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,7 @@ RETRY_AFTER = "15"
 _BEFORE = TypeAdapter(list[Before])
 
 _TOLD_EVERY = 0.5  # seconds between two records of how far a job is
+_SWEPT_EVERY = 3600.0  # seconds
 
 _PAGE_POLICY = {
     "Content-Security-Policy": (
@@ -155,6 +157,12 @@ class SmearWork:
     def start(self, held: JobFolder, order: Order) -> None:
         """Take up a job; its folder is let go of when it is done."""
         self._pool.submit(self._work, held, order)
+
+    async def sweep(self) -> None:
+        """Clear away what is too old, every hour, whether anybody sends a smear or not."""
+        while True:
+            await asyncio.sleep(_SWEPT_EVERY)
+            await run_in_threadpool(self.jobs.sweep)
 
     def close(self) -> None:
         """Finish what was accepted."""

@@ -119,6 +119,22 @@ def test_a_full_disk_spoils_one_line_only(
     assert lost() == before + 1
 
 
+def test_a_line_that_another_process_of_this_number_left_torn_spoils_no_row(
+    tmp_path: Path, observation: Observation
+) -> None:
+    """A container begins with the same numbers after each restart."""
+    ObservationLog(tmp_path).append([observation], "0" * 32, 1)
+    (path,) = tmp_path.glob("*/*.jsonl")
+    with path.open("ab") as stream:
+        stream.write(b'{"cut off')
+    log = ObservationLog(tmp_path)
+    log.append([observation], "1" * 32, 1)
+    log.append([observation], "2" * 32, 1)
+    lines = path.read_bytes().split(b"\n")
+    assert [json.loads(line)["request_id"][0] for line in lines if line.endswith(b"}")] == ["0", "1", "2"]
+    assert lines[1] == b'{"cut off'
+
+
 def test_a_number_that_is_none_is_no_row(tmp_path: Path, observation: Observation) -> None:
     log, before = ObservationLog(tmp_path), lost()
     log.append([replace(observation, statistics=replace(observation.statistics, noise=float("nan")))], "nan", 1)

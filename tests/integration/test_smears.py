@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -83,7 +84,7 @@ def ended(client: httpx.Client, job: str) -> dict[str, object]:
 
 
 def folders(settings: Settings) -> set[str]:
-    return {path.name for path in (settings.state / "smears").glob("*") if not path.name.startswith(".")}
+    return {path.name for path in settings.smears.glob("*") if not path.name.startswith(".")}
 
 
 def counted(client: httpx.Client) -> float:
@@ -136,7 +137,7 @@ def test_pictures_become_a_differential(client: httpx.Client, settings: Settings
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     assert "Specimen S-2026-17" in page.text
     assert "data:image/jpeg;base64," in page.text
-    spool = settings.state / "smears" / told["id"] / "spool"
+    spool = settings.smears / told["id"] / "spool"
     assert not spool.exists()
     assert counted(client) == before + 41
     store = store_of(settings)
@@ -193,6 +194,46 @@ def test_hostile_archives_are_refused(client: httpx.Client, settings: Settings, 
     assert folders(settings) == before  # nothing of it stays
 
 
+def test_no_member_unpacks_to_more_than_it_announces(tmp_path: Path) -> None:
+    place, inside = tmp_path / "a.zip", bytes(64 << 20)
+    place.write_bytes(zipped({"bomb.png": inside, "cell.png": PICTURES["cell 01.png"]}))
+    short = bytearray(place.read_bytes())
+    for length in (at for at in range(len(short) - 4) if short[at : at + 4] == len(inside).to_bytes(4, "little")):
+        short[length : length + 4] = (1000).to_bytes(4, "little")
+    place.write_bytes(short)
+    tracemalloc.start()
+    found = {name: file.read_bytes() for file, name in smear_uploads.unpack(place, tmp_path)}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == {"bomb.png": b"", "cell.png": PICTURES["cell 01.png"]}
+    assert peak < 8 << 20
+
+
+def test_a_packing_that_cannot_be_stopped_is_refused(client: httpx.Client) -> None:
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", method) as archive:
+            archive.writestr("cell.png", PICTURES["cell 01.png"])
+        answer = client.post("/v1/smears", files=sent({"a.zip": stream.getvalue()}))
+        assert answer.status_code == 422
+        assert "another way than deflate" in answer.json()["detail"]
+
+
+def test_a_report_of_an_erased_specimen_is_gone(client: httpx.Client, settings: Settings) -> None:
+    told = {
+        specimen: ended(
+            client, client.post("/v1/smears", files=sent(PICTURES), data={"specimen": specimen}).json()["id"]
+        )["id"]
+        for specimen in ("S-2026-71", "S-2026-72")
+    }
+    jobs = Jobs(settings.smears)
+    assert jobs.erase("S-2026-71") == 1
+    assert jobs.erase("S-2026-71") == 0
+    assert client.get(f"/v1/smears/{told['S-2026-71']}").status_code == 404
+    assert client.get(f"/v1/smears/{told['S-2026-72']}").status_code == 200
+    assert not any(b"S-2026-71" in file.read_bytes() for file in settings.smears.rglob("*") if file.is_file())
+
+
 def test_bombs_are_refused(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = zipped({f"{i}.png": bytes(30 << 20) for i in range(5)})
     answer = client.post("/v1/smears", files=sent({"a.zip": bomb}))
@@ -242,7 +283,7 @@ def test_a_specimen_is_a_pseudonym(client: httpx.Client, specimen: str) -> None:
 
 
 def test_only_so_many_at_once(client: httpx.Client, settings: Settings) -> None:
-    jobs = Jobs(settings.state / "smears")
+    jobs = Jobs(settings.smears)
     mine = [jobs.begin(NAME) for _ in range(smear_jobs.AT_ONCE_OF_A_USER)]
     refused = client.post("/v1/smears", files=sent(PICTURES))
     assert refused.status_code == 429
@@ -260,7 +301,7 @@ def test_a_job_whose_process_was_killed_is_told_as_lost(client: httpx.Client, se
         f"held = Jobs(Path(sys.argv[1])).begin({NAME!r}); held.update(pictures=9, read=3)\n"
         "print(held.job.id, flush=True); time.sleep(600)"
     )
-    command = [sys.executable, "-c", code, settings.state / "smears"]
+    command = [sys.executable, "-c", code, settings.smears]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
         assert process.stdout is not None
         job = process.stdout.readline().strip()

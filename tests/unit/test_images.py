@@ -1,6 +1,7 @@
 """Decoding, preparing and measuring a picture."""
 
 import io
+import struct
 from pathlib import Path
 
 import cv2
@@ -170,3 +171,13 @@ def test_a_picture_has_eight_positions() -> None:
     assert len({one.tobytes() for one in turned}) == len(turned) == 8
     for one in turned:  # nothing is lost, and the two pictures stay two
         assert sorted(map(tuple, one[1].reshape(-1, 3))) == sorted(map(tuple, picture[1].reshape(-1, 3)))
+
+
+def test_a_bitmap_of_run_lengths_is_refused_before_it_is_unpacked() -> None:
+    """Two bytes a line, which Pillow unpacks in Python: a kilobyte may cost seconds."""
+    width, height, runs = 12_000_000, 2, b"\0\0" * 2 + b"\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    start = 14 + len(header) + 1024
+    payload = struct.pack("<2sIHHI", b"BM", start + len(runs), 0, 0, start) + header + bytes(1024) + runs
+    with pytest.raises(UnreadableImage, match="run-length encoded bitmap"):
+        decode(payload)
