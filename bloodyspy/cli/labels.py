@@ -66,8 +66,6 @@ def accuracy(
                 f"{one.lost:,} without an image. If all of them were wrong {one.worst:.1%}, if all were right "
                 f"{one.best:.1%}."
             )
-        if one.sighted:
-            console.print(f"  {one.sighted:,} were settled with a label given with the model's answer in sight.")
         if one.ambiguous:
             console.print(f"  {one.ambiguous:,} pictures of any version are left out: a request's id was used again.")
 

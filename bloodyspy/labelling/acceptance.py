@@ -26,7 +26,7 @@ from bloodyspy.images.media_type import kind_of
 from bloodyspy.kept import Store, store_of
 from bloodyspy.labelling.answers import answered, kept_images
 from bloodyspy.labelling.audit import read_audit, replace
-from bloodyspy.labelling.labels import Key, Opinions
+from bloodyspy.labelling.labels import Opinions
 from bloodyspy.labelling.settling import standing
 from bloodyspy.params import Params
 from bloodyspy.promotion import trail
@@ -68,29 +68,29 @@ def accepted(s: Settings, p: Params) -> list[Accepted]:
         DataError: data/ holds what no import wrote.
     """
     opinions, images = Opinions(s.labels).refresh(), kept_images(s)
-    agreed: dict[Key, CellType] = {}
-    for key in opinions.pictures():
-        now = standing([one.label for one in opinions.of(key) if one.label], p.labelling.readers)
-        if key in images and isinstance(now.label, CellType):
-            agreed[key] = now.label
-    if not agreed:
+    named = {key for key in opinions.pictures() if key in images}
+    known = _known(read_holdings(s.data)) if named else set()
+    if all(images[key] in known for key in named):
         return []
-    known = _known(read_holdings(s.data))
-    agreed = {key: label for key, label in agreed.items() if images[key] not in known}
     rows: dict[tuple[str, CellType], list[Statement]] = defaultdict(list)
     audit, audited = read_audit(s.audit), set()
     since = datetime.now(UTC) - timedelta(days=s.keep_days + 1)
-    for answer in answered(s, since).frame.to_dict("records") if agreed else ():
-        if (key := answer["key"]) in agreed:
-            if audit is not None and audit.holds(key.request_id, key.picture, answer["time"]):
-                audited.add(images[key])
-            rows[images[key], agreed[key]] += [
+    for answer in answered(s, since).frame.to_dict("records"):
+        if (digest := images.get(key := answer["key"])) is None or digest in known:
+            continue
+        drawn = audit is not None and audit.holds(key.request_id, key.picture, answer["time"])
+        if drawn:
+            audited.add(digest)
+        said = opinions.of(key, answer["time"], blind=drawn) if key in named else []
+        now = standing([one.label for one in said if one.label], p.labelling.readers)
+        if isinstance(now.label, CellType):
+            rows[digest, now.label] += [
                 Statement(
-                    *(images[key], key.request_id, str(key.picture), str(answer["model_version"])),
+                    *(digest, key.request_id, str(key.picture), str(answer["model_version"])),
                     *(str(answer["predicted"]), answer["time"].isoformat()),
                     *(one.reviewer, str(one.label), one.time.isoformat()),
                 )
-                for one in opinions.of(key)
+                for one in opinions.of(key, answer["time"])
             ]
     return [Accepted(digest, label, tuple(said), digest in audited) for (digest, label), said in sorted(rows.items())]
 

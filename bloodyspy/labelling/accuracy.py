@@ -1,7 +1,9 @@
 """How often the live answers are right, measured on the random audit alone.
 
 Pictures that people label because the model doubts them are wrong more often than others: a share among them says
-nothing of all answers. The audited ones were drawn whatever the model said, so theirs estimates that of all.
+nothing of all answers. The audited ones were drawn whatever the model said, so theirs estimates that of all. But of
+these, too, the doubtful ones are labelled first at the bench, where the model's answer is in sight: such a label does
+not count, and whoever gave it is asked again in the queue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +39,6 @@ class LiveAccuracy:
     """Audited, and people could not agree."""
     lost: int = 0
     """Audited and not settled, and the image is gone or was never kept."""
-    sighted: int = 0
-    """Settled with a label among them that was given with the model's answer in sight, which may have led it."""
     ambiguous: int = 0
     """Of all versions: left out because an id was used again."""
 
@@ -93,7 +93,7 @@ def by_version(s: Settings, p: Params, since: datetime | None = None) -> dict[in
     for version, frame in live.given.groupby("model_version"):
         rows = zip(frame["key"], frame["time"], frame["predicted"], strict=True)
         audited = {
-            key: said
+            key: (said, time)
             for key, time, said in rows
             if drawn is not None and drawn.holds(key.request_id, key.picture, time)
         }
@@ -108,22 +108,18 @@ def _measured(
     since: datetime | None,
     answers: int,
     ambiguous: int,
-    audited: Mapping[Key, str],
+    audited: Mapping[Key, tuple[str, datetime]],
     images: Mapping[Key, str],
     opinions: Opinions,
     readers: int,
 ) -> LiveAccuracy:
-    settled = right = unresolved = waiting = sighted = 0
-    for key, predicted in audited.items():
-        given = opinions.of(key)
-        labels: Sequence[Label] = [one.label for one in given if one.label]
+    settled = right = unresolved = waiting = 0
+    for key, (predicted, time) in audited.items():
+        labels: Sequence[Label] = [one.label for one in opinions.of(key, time, blind=True) if one.label]
         now = standing(labels, readers)
         settled += now.state is State.SETTLED
         right += now.label == predicted
-        sighted += now.state is State.SETTLED and not all(one.blind for one in given)
         unresolved += now.state is State.UNRESOLVED
         waiting += now.state is State.OPEN and key in images
     lost = len(audited) - settled - unresolved - waiting
-    return LiveAccuracy(
-        version, since, answers, len(audited), settled, right, waiting, unresolved, lost, sighted, ambiguous
-    )
+    return LiveAccuracy(version, since, answers, len(audited), settled, right, waiting, unresolved, lost, ambiguous)

@@ -54,8 +54,14 @@ def lay_out(s: Settings, p: Params) -> Laid:
     since = now - timedelta(days=s.keep_days)
     frame, opinions = answered(s, since).frame, Opinions(s.labels).refresh()
     keys: list[Key] = list(frame["key"])
-    said = {key: [one.label for one in opinions.of(key) if one.label] for key in opinions.pictures()}
-    audited = [drawn.holds(key.request_id, key.picture, time) for key, time in zip(keys, frame["time"], strict=True)]
+    times: list[datetime] = list(frame["time"])
+    audited = [drawn.holds(key.request_id, key.picture, time) for key, time in zip(keys, times, strict=True)]
+    named = set(opinions.pictures())
+    said = {
+        key: [one.label for one in opinions.of(key, time, blind=held) if one.label]
+        for key, time, held in zip(keys, times, audited, strict=True)
+        if key in named
+    }
     why = reasons(frame, audited, shadowed(s, since), said, p.labelling.unsure)
     positions = np.array([drawn.position(key.request_id, key.picture) for key in keys])
     teaching = np.where(audited, np.inf, worth(frame, why, said))
@@ -63,7 +69,8 @@ def lay_out(s: Settings, p: Params) -> Laid:
     open_ones = [i for i in np.lexsort((positions, -teaching)) if states[i] is State.OPEN and why[i]]
     images = kept_images(s)
     shown = [i for i in open_ones if keys[i] in images]
-    queue = Queue(made=now, readers=p.labelling.readers, items=_limited(keys, shown, why, images, p.labelling.queue))
+    items = _limited(keys, times, shown, why, images, p.labelling.queue)
+    queue = Queue(made=now, readers=p.labelling.readers, items=items)
     write_queue(queue, s.queue)
     return Laid(
         queue,
@@ -123,7 +130,12 @@ def worth(
 
 
 def _limited(
-    keys: Sequence[Key], shown: Sequence[int], why: Sequence[tuple[Why, ...]], images: Mapping[Key, str], most: int
+    keys: Sequence[Key],
+    times: Sequence[datetime],
+    shown: Sequence[int],
+    why: Sequence[tuple[Why, ...]],
+    images: Mapping[Key, str],
+    most: int,
 ) -> tuple[Item, ...]:
     """The whole audit, and of the others as many as may be, half of them rejected at most; each image once."""
     items: list[Item] = []
@@ -134,7 +146,8 @@ def _limited(
         digest, drawn, refused = images[key], Why.AUDIT in why[i], Why.REJECTED in why[i]
         room = others < most and not (refused and rejected >= most // 2)
         if drawn or (digest not in seen and room):
-            items.append(Item(request_id=key.request_id, picture=key.picture, sha256=digest, why=why[i]))
+            named = {"request_id": key.request_id, "picture": key.picture, "answered": times[i]}
+            items.append(Item(**named, sha256=digest, why=why[i]))
             seen.add(digest)
             others += not drawn
             rejected += refused and not drawn

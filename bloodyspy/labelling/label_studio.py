@@ -21,7 +21,7 @@ from bloodyspy.kept import store_of
 from bloodyspy.labelling.answers import answered
 from bloodyspy.labelling.audit import replace
 from bloodyspy.labelling.labels import KeptLabel, Key, Labels, Opinions
-from bloodyspy.labelling.queue import read_queue
+from bloodyspy.labelling.queue import Why, read_queue
 from bloodyspy.settings import Settings
 from bloodyspy.smear.reading import Before
 
@@ -49,7 +49,7 @@ def export(s: Settings, place: Path, images: Path | None = None, *, blind: bool 
         place: the file.
         images: a folder for the pictures, which Label Studio then serves as local files by the same path; without one
             they are in the tasks, as data URIs.
-        blind: without the model's answers.
+        blind: without the model's answers; those of the audit never have them.
 
     Returns:
         Number of tasks.
@@ -71,8 +71,9 @@ def export(s: Settings, place: Path, images: Path | None = None, *, blind: bool 
         except KeepingError:
             continue  # expired or erased since the queue was made
         data = {"image": _image(payload, item.sha256, images), **item.model_dump(mode="json", include=_NAMES)}
-        task: dict[str, object] = {"data": {**data, "why": " ".join(item.why)}}
-        if (answer := answers.get(item.key)) is not None:
+        why, answer = item.shown, None if Why.AUDIT in item.why else answers.get(item.key)
+        task: dict[str, object] = {"data": {**data, "why": " ".join(why), "blind": answer is None}}
+        if answer is not None:
             task["predictions"] = [_prediction(answer)]
         tasks.append(task)
     replace(place.resolve(), json.dumps(tasks, indent=1).encode())
@@ -137,6 +138,7 @@ class _Annotation(_Foreign):
 class _Data(_Foreign):
     request_id: str
     picture: int
+    blind: bool = False
 
 
 class _Task(_Foreign):
@@ -185,7 +187,7 @@ def import_labels(s: Settings, place: Path, people: Mapping[str, str] | None = N
     new: dict[tuple[Key, str], KeptLabel] = {}
     for label in sorted(labelled, key=lambda one: one.time):
         said = opinions.last(label.key, label.reviewer)
-        if said is None or (said.time < label.time and said.label != label.label):
+        if said is None or (said.time < label.time and (said.label, said.blind) != (label.label, label.blind)):
             new[label.key, label.reviewer] = label
     if new:
         Labels(s.labels).keep_all(list(new.values()))
@@ -218,4 +220,5 @@ def _labels(tasks: Sequence[_Task], people: Mapping[str, str], now: datetime) ->
                 picture=task.data.picture,
                 label=one.result[0].value.choices[0],
                 reviewer=people.get(one.reviewer, one.reviewer),
+                blind=task.data.blind,
             )

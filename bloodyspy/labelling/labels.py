@@ -110,11 +110,18 @@ class Opinions:
                 raise LabellingError(f"The labels in {self._folder} cannot be read: {exc}.") from exc
         return self
 
-    def of(self, key: Key) -> list[KeptLabel]:
-        """The labels of a picture that hold, one of each person, in the order of their times."""
+    def of(self, key: Key, since: datetime | None = None, *, blind: bool = False) -> list[KeptLabel]:
+        """The labels of a picture that hold, one of each person, in the order of their times.
+
+        Args:
+            key: the picture.
+            since: when it was answered. An earlier label is of another picture, whose request had the same id.
+            blind: those alone that were given without the model's answer in sight.
+        """
         with self._lock:
             said = [one for one in self._last.get(key, {}).values() if one.label is not None]
-        return sorted(said, key=lambda one: one.time)
+        holds = [one for one in said if (since is None or one.time >= since) and (one.blind or not blind)]
+        return sorted(holds, key=lambda one: one.time)
 
     def pictures(self) -> list[Key]:
         """The pictures that somebody has said something of, and not taken all of it back."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from bloodyspy.errors import LabellingError
 from bloodyspy.labelling.audit import replace
@@ -54,11 +54,17 @@ class Item(_Frozen):
     picture: int = Field(ge=0, description="its place among the pictures of the request, from 0")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     why: tuple[Why, ...] = Field(min_length=1)
+    answered: AwareDatetime | None = Field(default=None, description="when; None in queues of releases before")
 
     @property
     def key(self) -> Key:
         """Which picture it is."""
         return Key(self.request_id, self.picture)
+
+    @property
+    def shown(self) -> tuple[Why, ...]:
+        """What whoever reads is told: for the audit they hear nothing of what the model thought of it."""
+        return (Why.AUDIT,) if Why.AUDIT in self.why else self.why
 
 
 class Queue(_Frozen):

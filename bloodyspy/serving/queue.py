@@ -96,16 +96,15 @@ class ShownQueue:
             return None
 
     def _is_open_to(self, reviewer: str, item: Item, readers: int) -> bool:
-        given = self._opinions.of(item.key)
+        # who has labelled it at the bench, with the answer in sight, is asked again for the audit
+        given = self._opinions.of(item.key, item.answered, blind=Why.AUDIT in item.why)
         asked = any(one.reviewer == reviewer for one in given)
         return not asked and standing([one.label for one in given if one.label], readers).state is State.OPEN
 
 
 def _told(item: Item) -> Wanted:
-    # whoever reads for the audit hears nothing of what the model thought of it
-    why = (Why.AUDIT,) if Why.AUDIT in item.why else item.why
-    reasons = tuple(one.sentence for one in why)
-    return Wanted(request_id=item.request_id, picture=item.picture, why=why, reasons=reasons)
+    reasons = tuple(one.sentence for one in item.shown)
+    return Wanted(request_id=item.request_id, picture=item.picture, why=item.shown, reasons=reasons)
 
 
 router = APIRouter(tags=["v1"])

@@ -20,6 +20,9 @@ WHITE: tuple[CellType, ...] = tuple(c for c in CELL_TYPES if c not in (CellType.
 _WHITE = np.array([cell.position for cell in WHITE])
 _ERYTHROBLAST = CellType.ERYTHROBLAST.position
 
+_MOST = 10_000.0
+"""Erythroblasts for each white cell, at most: where the correction leaves no white cell there is no such number."""
+
 _FACTORS = np.array([1, 2, 4, 8, 16, 64])  # how many times the cells, where a wanted precision is looked for
 _CHAINS_OF_A_PLAN = 24  # a plan is rough
 
@@ -261,7 +264,8 @@ def estimates(
 ) -> NDArray[np.float64]:
     """Corrected shares: of the white types among the white cells, of the others for each white cell; shape (..., 8)."""
     shares = most_likely(answers, confusion, labelled)
-    return np.asarray(shares / np.maximum(shares[..., _WHITE].sum(axis=-1, keepdims=True), 1e-12))
+    for_each = shares / np.maximum(shares[..., _WHITE].sum(axis=-1, keepdims=True), 1e-12)
+    return np.asarray(np.minimum(for_each, _MOST))
 
 
 def raw_intervals(answers: NDArray[np.integer], level: float) -> NDArray[np.float64]:
@@ -326,7 +330,7 @@ def _trials(counts: NDArray[np.integer]) -> NDArray[np.int64]:
 def _for_each_white_cell(ends: NDArray[np.float64]) -> NDArray[np.float64]:
     """A share p of erythroblasts among them and the white cells is p / (1 - p) for each white cell."""
     others = [_ERYTHROBLAST, CellType.PLATELET.position]
-    ends[..., others] /= np.maximum(1 - ends[..., others], 1e-9)
+    ends[..., others] = np.minimum(ends[..., others] / np.maximum(1 - ends[..., others], 1e-9), _MOST)
     return ends
 
 

@@ -230,3 +230,14 @@ def test_the_draws_hold_the_known_cells() -> None:
     draws = true_counts(HEALTHY, leaky(0.01), np.random.default_rng(0), chains=8, kept=4, known=known)
     assert (draws.sum(axis=1) == HEALTHY.sum() + 12).all()
     assert (draws >= known).all()
+
+
+def test_where_hardly_a_white_cell_is_left_the_erythroblasts_stay_a_number() -> None:
+    confusion = PERFECT.copy()
+    confusion[ERYTHROBLAST, ERYTHROBLAST] -= 1
+    confusion[ERYTHROBLAST, CellType.LYMPHOCYTE.position] += 1
+    answers = np.zeros(8, dtype=int)
+    answers[[ERYTHROBLAST, CellType.LYMPHOCYTE.position]] = 300, 2
+    found = differential(tally_of(answers), confusion, Question()).erythroblasts
+    assert found.raw.value == pytest.approx(15_000)
+    assert found.corrected.low <= found.corrected.value <= found.corrected.high <= 1_000_000

@@ -16,6 +16,7 @@ from bloodyspy.kept import Kept, store_of
 from bloodyspy.labelling.choosing import lay_out
 from bloodyspy.labelling.label_studio import Imported, config, export, import_labels
 from bloodyspy.labelling.labels import GivenLabel, Key, Labels, Opinions
+from bloodyspy.labelling.queue import Why, read_queue, write_queue
 from bloodyspy.params import Params
 from bloodyspy.settings import Settings
 
@@ -92,9 +93,24 @@ def test_pictures_in_a_folder_and_blind(s: Settings, tmp_path: Path) -> None:
     assert export(s, tmp_path / "tasks.json", tmp_path / "pictures", blind=True) == 6
     tasks = json.loads((tmp_path / "tasks.json").read_text())
     assert not any("predictions" in task for task in tasks)
+    import_labels(s, write(tmp_path / "export.json", [annotated(tasks[0], "ig")]))
+    (held,) = Opinions(s.labels).refresh().of(Key(tasks[0]["data"]["request_id"], 0))
+    assert held.blind
     for task in tasks:
         place = Path("/" + task["data"]["image"].removeprefix("/data/local-files/?d="))
         assert place.read_bytes() == tinted(int(task["data"]["request_id"].removeprefix("request-")))
+
+
+def test_a_task_of_the_audit_tells_nothing_of_the_model(s: Settings, tmp_path: Path) -> None:
+    queue = read_queue(s.queue)
+    assert queue is not None
+    first, *others = queue.items
+    drawn = first.model_copy(update={"why": (Why.AUDIT, Why.REVIEW)})
+    write_queue(queue.model_copy(update={"items": (drawn, *others)}), s.queue)
+    export(s, tmp_path / "tasks.json")
+    task = json.loads((tmp_path / "tasks.json").read_text())[0]
+    assert "predictions" not in task
+    assert (task["data"]["why"], task["data"]["blind"]) == ("audit", True)
 
 
 def test_the_interface_has_every_label_and_the_keys_of_the_bench() -> None:

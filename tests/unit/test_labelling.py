@@ -11,16 +11,17 @@ from observed import live, log, observed
 from bloodyspy.cells import NO_CELL, CellType, Label
 from bloodyspy.errors import LabellingError
 from bloodyspy.kept import Kept, store_of
-from bloodyspy.labelling.acceptance import waiting
+from bloodyspy.labelling.acceptance import accepted, waiting
 from bloodyspy.labelling.accuracy import by_version, live_accuracy
 from bloodyspy.labelling.audit import Audit, Auditor, Epoch, declare
 from bloodyspy.labelling.choosing import lay_out, worth
-from bloodyspy.labelling.labels import GivenLabel, Key, Labels, Opinions
+from bloodyspy.labelling.labels import GivenLabel, KeptLabel, Key, Labels, Opinions
 from bloodyspy.labelling.queue import Why, read_queue
 from bloodyspy.labelling.settling import State, standing
 from bloodyspy.observation import PROBABILITIES
 from bloodyspy.params import Params
 from bloodyspy.serving.keeping import Keeper
+from bloodyspy.serving.queue import ShownQueue
 from bloodyspy.settings import Keep, Settings
 
 NOW = datetime.now(UTC)
@@ -265,14 +266,14 @@ def test_live_accuracy_counts_the_audit_alone(project: Project, params: Params) 
         for reviewer in ("anna", "ben"):
             project.say(reviewer, one, MONOCYTE if one == drawn[0] else NO_CELL if one == drawn[1] else IG)
     for reviewer, label in (("anna", IG), ("ben", MONOCYTE), ("carl", NEUTROPHIL)):
-        project.say(reviewer, drawn[10], label, blind=False)
+        project.say(reviewer, drawn[10], label)
     left = [f"request-{i}" for i in range(100) if f"request-{i}" not in drawn]
     for one in left[:40]:  # what people label besides says nothing, right or wrong
         project.say("anna", one, MONOCYTE)
         project.say("ben", one, MONOCYTE)
     found = live_accuracy(project.s, p, 3)
     assert (found.answered, found.audited, found.settled, found.right) == (100, len(drawn), 10, 8)
-    assert (found.unresolved, found.waiting, found.lost, found.sighted) == (1, len(drawn) - 11, 0, 0)
+    assert (found.unresolved, found.waiting, found.lost) == (1, len(drawn) - 11, 0)
     assert found.low < 0.8 < found.high
     assert found.worst == pytest.approx(8 / len(drawn))
     assert found.best == pytest.approx((len(drawn) - 2) / len(drawn))
@@ -281,6 +282,57 @@ def test_live_accuracy_counts_the_audit_alone(project: Project, params: Params) 
     assert (gone.waiting, gone.lost, gone.settled) == (0, len(drawn) - 11, 10)
     assert live_accuracy(project.s, p, 4).accuracy is None
     assert live_accuracy(project.s, p, 3, since=NOW).answered == 0
+
+
+def test_labels_of_the_bench_do_not_choose_what_the_audit_counts(project: Project, params: Params) -> None:
+    """Who labels doubtful ones with the answer in sight is asked again; else the audit would be of doubtful ones."""
+    audit = begin(project.s, 0.3)
+    project.answer(answers(100))
+    p = with_params(params, audit_share=0.3)
+    drawn = [f"request-{i}" for i in range(100) if audit.holds(f"request-{i}", 0, NOW)]
+    for one in drawn[:5]:  # wrong answers, which carla has labelled as she met them
+        project.say("carla", one, MONOCYTE, blind=False)
+        project.say("anna", one, MONOCYTE)
+    found = live_accuracy(project.s, p, 3)
+    assert (found.settled, found.waiting) == (0, len(drawn))
+    lay_out(project.s, p)
+    shown = ShownQueue(project.s)
+    assert {one.request_id for one in shown.wanted("carla", 200).items} >= set(drawn)
+    assert not {one.request_id for one in shown.wanted("anna", 200).items} & set(drawn[:5])
+    project.say("carla", drawn[0], MONOCYTE)
+    assert live_accuracy(project.s, p, 3).settled == 1
+    assert drawn[0] not in {one.request_id for one in shown.wanted("ben", 200).items}
+
+
+def test_a_label_of_an_earlier_picture_is_none_of_this_one(project: Project, params: Params) -> None:
+    """A client that used a request's id again, after the first picture was forgotten."""
+    begin(project.s, 0.5)
+    frame = project.answer(answers(10))
+    earlier = frame["time"].min().to_pydatetime() - timedelta(days=60)
+    Labels(project.s.labels).keep_all(
+        [
+            KeptLabel(time=earlier, request_id=f"request-{i}", picture=0, label=MONOCYTE, reviewer=who, blind=True)
+            for i in range(10)
+            for who in ("anna", "ben")
+        ]
+    )
+    p = with_params(params, audit_share=0.5)
+    assert lay_out(project.s, p).settled == 0
+    assert live_accuracy(project.s, p, 3).settled == 0
+    assert accepted(project.s, p) == []
+
+
+def test_an_image_that_was_drawn_under_another_name_is_no_training_image(project: Project, params: Params) -> None:
+    audit = begin(project.s, 0.5)
+    project.answer(answers(20), kept=False)
+    drawn, other = (
+        next(f"request-{i}" for i in range(20) if audit.holds(f"request-{i}", 0, NOW) is held) for held in (True, False)
+    )
+    store_of(project.s).keep([Kept(b"the same picture", "", one, 0, "auto") for one in (drawn, other)])
+    for reviewer in ("anna", "ben"):
+        project.say(reviewer, other, MONOCYTE)
+    (found,) = accepted(project.s, with_params(params, audit_share=0.5))
+    assert found.audited
 
 
 def test_live_accuracy_is_that_of_all_answers(project: Project, params: Params) -> None:
