@@ -44,6 +44,8 @@ class Reader:
         self._metrics, self._progress = metrics, progress
         self._line, self._threads = Line(threads), threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+        # a thread of their own: explanations take long, and no answer shall stand behind them
+        self._explaining = ThreadPoolExecutor(1, thread_name_prefix="explainer")
 
     async def read(self, uploads: Sequence[Upload], request_id: str, origin: Origin = NOWHERE) -> Reading:
         """Walk the road with the uploads; a picture that cannot be read gives its error in the place of an observation.
@@ -68,16 +70,20 @@ class Reader:
     async def explain(
         self, uploads: Sequence[Upload], served: Served | None = None
     ) -> tuple[Explanation | ImageError, ...]:
-        """Why each answer is what it is; takes nine times as long as the answers. No row is logged for it.
+        """Why each answer is what it is; takes nine times as long as the answers, one at a time. No row is logged.
 
         Raises:
             ModelUnavailable: there is no model to answer with.
         """
         loop, explain = asyncio.get_running_loop(), (served or self._model.current()).classifier.explain
 
+        def watched(payload: bytes) -> Explanation:
+            with self._progress:
+                return explain(payload)
+
         async def one(upload: Upload) -> Explanation | ImageError:
             try:
-                return await loop.run_in_executor(self._pool, explain, upload.payload)
+                return await loop.run_in_executor(self._explaining, watched, upload.payload)
             except ImageError as exc:
                 return exc
 
@@ -85,6 +91,7 @@ class Reader:
 
     def close(self) -> None:
         """Finish what was begun."""
+        self._explaining.shutdown(wait=True)
         self._pool.shutdown(wait=True)
 
     def _work(self) -> None:

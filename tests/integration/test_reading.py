@@ -91,6 +91,27 @@ def test_a_bad_picture_among_many_has_its_error_in_its_place(
     assert [row["picture"] for row in rows(tmp_path)] == [i for i in range(37) if i % 5]
 
 
+def test_no_answer_stands_behind_explanations(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, go_on, explain = threading.Event(), threading.Event(), Classifier.explain
+
+    def slow(self: Classifier, payload: bytes) -> object:
+        asked.set()
+        assert go_on.wait(60)
+        return explain(self, payload)
+
+    monkeypatch.setattr(Classifier, "explain", slow)
+    files = [("files", (f"{i}.png", tinted(i % 8))) for i in range(16)]
+    with ThreadPoolExecutor(1) as pool:
+        explanations = pool.submit(client.post, "/v1/explain", files=files)
+        try:
+            assert asked.wait(60)
+            assert client.post("/v1/classify", files=files[:1], timeout=30).status_code == 200
+            assert not explanations.done()
+        finally:
+            go_on.set()
+        assert len(explanations.result().raise_for_status().json()["results"]) == 16
+
+
 def test_whoever_is_let_in_is_answered_and_logged_in_one_piece_and_the_others_come_again(
     client: httpx.Client, tmp_path: Path
 ) -> None:
