@@ -28,8 +28,8 @@ def answer_and_label(
         log.append([judged(answer, Provenance(run_id, "d" * 32))], request, version)
         label = cell if number < right else CELL_TYPES[(number + 1) % 8]
         for reviewer in ("ben", "dora"):
-            time = datetime.now(UTC)
-            given.append(KeptLabel(time=time, request_id=request, picture=0, label=label, reviewer=reviewer))
+            named = {"time": datetime.now(UTC), "request_id": request, "picture": 0}
+            given.append(KeptLabel(**named, label=label, reviewer=reviewer, blind=True))
         kept.append(Kept(tinted(first + number), "", request, 0, "review"))
     labels.keep_all(given)
     if keep:
