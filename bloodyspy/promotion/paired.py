@@ -71,7 +71,7 @@ def score_statistic(counted: Counted, difference: float) -> float:
     distance = counted.values - difference
     share = counted.counts / counted.n
     mean = float(share @ distance)
-    if mean == 0:
+    if abs(mean) < _ROUNDING:  # nearer than two means of eighths come; beyond it the variance is lost in rounding
         return 0.0
     # The likeliest shares are share / (1 + tilt * distance). The tilt can go no further than where an end of the range,
     # seen or not, would get a weight below nothing; what is then missing of 1 lies at that end.
