@@ -6,7 +6,7 @@ Every function may be repeated: after a kill the same call goes on to the same e
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -205,10 +205,13 @@ def artefact_of(number: int, s: Settings) -> Path:
 def connect(s: Settings) -> MlflowClient:
     """A client of the tracking store and registry of the settings.
 
-    MLflow lays out a data base that is new: two processes that do it at once break each other's tables.
+    MLflow lays out a file of SQLite that is new: two processes that do it at once break each other's tables. A server
+    has done it before anybody asks.
     """
-    s.state.mkdir(parents=True, exist_ok=True)
-    with FileLock(s.state / "mlflow.lock"):
+    is_file = str(s.mlflow_uri).startswith("sqlite:")
+    if is_file:
+        s.state.mkdir(parents=True, exist_ok=True)
+    with FileLock(s.state / "mlflow.lock") if is_file else nullcontext():
         return MlflowClient(tracking_uri=s.mlflow_uri, registry_uri=s.mlflow_uri)
 
 

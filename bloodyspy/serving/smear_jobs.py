@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bloodyspy.errors import TooManySmears
+from bloodyspy.errors import KeepingError, TooManySmears
 
 logger = logging.getLogger(__name__)
 
@@ -139,14 +139,20 @@ class Jobs:
         One that is still in work is not found: it is done within minutes, and gone in :data:`HOURS`.
 
         Raises:
-            OSError: something could not be removed; the same call goes on where it was.
+            KeepingError: something could not be removed; the same call goes on where it was.
         """
         if not self._folder.is_dir():
             return 0
-        with self._one_at_the_door():
-            found = [path for path in self._folder.iterdir() if _ID.fullmatch(path.name) and _names(path, specimen)]
-            for path in found:
-                shutil.rmtree(path)
+        try:
+            with self._one_at_the_door():
+                found = [path for path in self._folder.iterdir() if _ID.fullmatch(path.name) and _names(path, specimen)]
+                for path in found:
+                    shutil.rmtree(path)
+        except OSError as exc:
+            raise KeepingError(
+                f"The reports of smears in {self._folder} could not be removed: {exc}. Run the same command again, as "
+                "the account that the service runs as."
+            ) from exc
         return len(found)
 
     def _sweep(self) -> list[Job]:
